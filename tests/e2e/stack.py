@@ -93,8 +93,8 @@ class Stack:
             self.processes[service] = process
             self.addresses[service] = process.logged("serving")["address"]
 
-    def start_runner(self, handlers: str, **settings: str) -> Process:
-        """Start a runner with a module of handlers, until it is ready."""
+    def start_runner(self, handlers: str | None, **settings: str) -> Process:
+        """Start a runner with a module of handlers or without one, until it is ready."""
         environment = {
             **self._queue(),
             "JOBS_ADDRESS": self.addresses["jobs"],
@@ -102,7 +102,8 @@ class Stack:
             **self.issued.runner,
             **settings,
         }
-        runner = Process("innosystem.runner", "--handlers", handlers, environment=environment, folder=self.folder)
+        modules = ("--handlers", handlers) if handlers else ()
+        runner = Process("innosystem.runner", *modules, environment=environment, folder=self.folder)
         self.processes[f"runner-{runner.pid}"] = runner
         runner.logged("runner_ready")
         return runner

@@ -19,10 +19,9 @@ from urllib.request import urlopen
 
 
 class Endpoint(BaseHTTPRequestHandler):
-    """Paths: /status/N, /echo, /sequence/N/N/..., /slow/S, /trickle, /huge/N, /gzip, /close, /circle, /redirect/N.
+    """What it does by path: the methods `on_...`, with dashes for underscores and parameters after slashes.
 
-    `/sequence/503/200` responds with the first status to the first request of an Idempotency-Key, and so on. Each of
-    the parameters `body`, `retry-after`, `type` and `to` (for redirects) sets that of the response.
+    Each of the query parameters `body`, `retry-after`, `type` and `to` (for redirects) sets that of the response.
     """
 
     protocol_version = "HTTP/1.1"
@@ -30,54 +29,45 @@ class Endpoint(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         url = urlsplit(self.path)
-        wanted = {name: values[-1] for name, values in parse_qs(url.query).items()}
+        self.wanted = {name: values[-1] for name, values in parse_qs(url.query).items()}
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         what, *parts = url.path.strip("/").split("/")
         if what == "requests":
             self._respond(200, json.dumps(self.requests).encode())
             return
         seen = {"method": self.command, "path": self.path, "headers": dict(self.headers.items()), "body": body}
+        self.seen = seen
         self.requests.append(seen)
-        match what:
-            case "status":
-                self._respond(int(parts[0]), wanted.get("body", "{}").encode(), wanted)
-            case "echo":
-                self._respond(200, json.dumps(seen).encode(), wanted)
-            case "sequence":
-                key = self.headers.get("Idempotency-Key")
-                count = sum(one["headers"].get("Idempotency-Key") == key for one in self.requests)
-                self._respond(int(parts[min(count, len(parts)) - 1]), wanted.get("body", "{}").encode(), wanted)
-            case "slow":
-                time.sleep(float(parts[0]))
-                self._respond(200, b"{}")
-            case "trickle":
-                self._trickle()
-            case "huge":
-                self._respond(200, b"x" * int(parts[0]))
-            case "gzip":
-                self._respond(200, gzip.compress(b"{}"), {"content-encoding": "gzip"})
-            case "redirect":
-                self._respond(int(parts[0]), b"", {"location": wanted["to"]})
-            case "circle":
-                self._respond(302, b"", {"location": "/circle"})
-            case "close":
-                self.close_connection = True
-            case _:
-                self._respond(404, b"")
+        on_path = getattr(self, f"on_{what.replace('-', '_')}", None)
+        if on_path is None:
+            self._respond(404, b"")
+        else:
+            on_path(*parts)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - names of the standard library
+    def on_status(self, status: str) -> None:
+        """Respond with a status."""
+        self._respond(int(status), self.wanted.get("body", "{}").encode())
 
-    def _respond(self, status: int, body: bytes, wanted: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Type", (wanted or {}).get("type", "application/json"))
-        for name in ("retry-after", "location", "content-encoding"):
-            if wanted and name in wanted:
-                self.send_header(name, wanted[name])
-        self.end_headers()
-        self.wfile.write(body)
+    def on_echo(self, *_: str) -> None:
+        """Respond with the request."""
+        self._respond(200, json.dumps(self.seen).encode())
 
-    def _trickle(self) -> None:
+    def on_sequence(self, *statuses: str) -> None:
+        """Respond with the first status to the first request of an Idempotency-Key, and so on."""
+        key = self.headers.get("Idempotency-Key")
+        count = sum(one["headers"].get("Idempotency-Key") == key for one in self.requests)
+        self.on_status(statuses[min(count, len(statuses)) - 1])
+
+    def on_slow(self, seconds: str) -> None:
+        """Respond late."""
+        time.sleep(float(seconds))
+        self.on_status("200")
+
+    def on_slow_once(self, *_: str) -> None:
+        """Respond late to the first request of a path."""
+        self.on_slow("60" if sum(one["path"] == self.path for one in self.requests) == 1 else "0")
+
+    def on_trickle(self) -> None:
         """Send a byte now and then, so that no single read takes long."""
         self.send_response(200)
         self.send_header("Content-Length", "1000")
@@ -87,6 +77,42 @@ class Endpoint(BaseHTTPRequestHandler):
                 self.wfile.write(b" ")
                 self.wfile.flush()
                 time.sleep(0.05)
+
+    def on_huge(self, size: str) -> None:
+        """Respond with so many bytes."""
+        self._respond(200, b"x" * int(size))
+
+    def on_gzip(self) -> None:
+        """Respond with a compressed body."""
+        self.wanted["content-encoding"] = "gzip"
+        self._respond(200, gzip.compress(b"{}"))
+
+    def on_redirect(self, status: str) -> None:
+        """Lead to another URL."""
+        self.wanted["location"] = self.wanted["to"]
+        self._respond(int(status), b"")
+
+    def on_circle(self) -> None:
+        """Lead here again."""
+        self.wanted["location"] = "/circle"
+        self._respond(302, b"")
+
+    def on_close(self) -> None:
+        """Hang up."""
+        self.close_connection = True
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - names of the standard library
+
+    def _respond(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", self.wanted.get("type", "application/json"))
+        for name in ("retry-after", "location", "content-encoding"):
+            if name in self.wanted:
+                self.send_header(name, self.wanted[name])
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Log nothing."""

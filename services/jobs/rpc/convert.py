@@ -6,6 +6,7 @@ from uuid import UUID
 from innosystem.client import request_id
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
+from services.jobs.rpc.external_api_convert import external_api_message
 from services.jobs.rules.entities import BillingStatus, Charge, ClaimedJob, Job, JobError, JobStatus, QueueStats
 from services.jobs.rules.errors import InvalidOutputJson, OutputTooLarge
 from services.jobs.rules.job_types import Priority, ProcessorType
@@ -247,6 +248,7 @@ def claimed_message(claimed: ClaimedJob) -> pb.ClaimedJob:
         lease_expires_at=timestamp(claimed.job.lease_expires_at),
         request_id=claimed.job.request_id,
         isolated=claimed.isolated,
+        external_api=external_api_message(claimed.external_api),
     )
 
 

@@ -7,6 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from innosystem.jobs.v1 import job_type_pb2
 from services.jobs.rpc.convert import priority_from, priority_message
+from services.jobs.rpc.external_api_convert import external_api_message, external_api_text
 from services.jobs.rules import job_types
 from services.jobs.rules.job_types import JobType, NewJobType, Priority, ProcessorType
 from services.jobs.rules.prices.metering import Metering
@@ -27,6 +28,7 @@ CHANGEABLE = (
     "retry_policy",
     "input_schema_json",
     "metering",
+    "external_api",
 )
 REQUIRED = frozenset({"name", "processing_logic_id"})
 
@@ -76,6 +78,8 @@ def _values(message: job_type_pb2.JobType, path: str) -> dict[str, Any]:
             return {"input_schema": message.input_schema_json or None}
         case "metering":
             return _metering_values(message.metering if message.HasField("metering") else None)
+        case "external_api":
+            return {path: external_api_text(message.external_api) if message.HasField(path) else None}
     return {path: getattr(message, path)}
 
 
@@ -139,6 +143,7 @@ def job_type_message(job_type: JobType) -> job_type_pb2.JobType:
         ),
         input_schema_json=job_type.input_schema or "",
         metering=_metering_message(job_type.metering) if job_type.metering else None,
+        external_api=external_api_message(job_type.external_api),
         created_at=timestamp(job_type.created_at),
         updated_at=timestamp(job_type.updated_at),
         etag=job_type.etag,

@@ -7,6 +7,7 @@ import grpc.aio
 
 from innosystem.jobs.v1 import job_type_service_pb2 as pb
 from innosystem.jobs.v1.job_type_service_pb2_grpc import JobTypeServiceServicer
+from services.jobs.rpc.external_api_convert import with_handler
 from services.jobs.rpc.job_type_convert import (
     CHANGEABLE,
     REQUIRED,
@@ -32,8 +33,9 @@ class JobTypeServicer(JobTypeServiceServicer):
         self._job_types = ListRpc(JOB_TYPES, tokens)
 
     async def CreateJobType(self, request: pb.CreateJobTypeRequest, context: Context) -> pb.CreateJobTypeResponse:
-        require_set(request.job_type, REQUIRED, "job_type.")
-        job_type, replayed = await self._service.create(new_job_type(request.job_type))
+        given = with_handler(request.job_type)
+        require_set(given, REQUIRED, "job_type.")
+        job_type, replayed = await self._service.create(new_job_type(given))
         return pb.CreateJobTypeResponse(job_type=job_type_message(job_type), replayed=replayed)
 
     async def GetJobType(self, request: pb.GetJobTypeRequest, context: Context) -> pb.GetJobTypeResponse:

@@ -171,6 +171,7 @@ class ClaimedJob:
 
     Attributes:
         processor_type_named: Whether the job type names its processor type.
+        external_api: The endpoint that does the work, as JSON text, or None.
         isolated: Whether it may be the cause of its runners' deaths, and must run where it can end nothing else.
     """
 
@@ -179,6 +180,7 @@ class ClaimedJob:
     processor_type: ProcessorType
     processor_type_named: bool
     timeout: timedelta
+    external_api: str | None = None
     isolated: bool = False
 
 

@@ -29,7 +29,7 @@ class ProcessorType(StrEnum):
 
 
 # The kinds that a runner of this release can run; a job type of another kind would only collect failures.
-RUNNABLE = frozenset({ProcessorType.SYNC, ProcessorType.ASYNC, ProcessorType.BATCH})
+RUNNABLE = frozenset({ProcessorType.SYNC, ProcessorType.ASYNC, ProcessorType.BATCH, ProcessorType.EXTERNAL_API})
 
 
 class Priority(IntEnum):
@@ -54,6 +54,7 @@ class NewJobType:
         metering_unit: What usage is counted in; None if jobs are not metered, as the next two.
         unit_price_micro_cents: The price of one unit, in millionths of the currency's minor unit.
         max_cost_cents: The most that a metered job costs.
+        external_api: The HTTP endpoint that does the work, as JSON text in the form of the contract, or None.
         request_digest: A digest of the parameters, by which a repeated create is recognized.
     """
 
@@ -78,6 +79,7 @@ class NewJobType:
     metering_unit: str | None = None
     unit_price_micro_cents: int | None = None
     max_cost_cents: int | None = None
+    external_api: str | None = None
     request_digest: bytes = b""
 
     @property

@@ -60,6 +60,7 @@ job_types = Table(
     Column("metering_unit", Text, nullable=True),
     Column("unit_price_micro_cents", BigInteger, nullable=True),
     Column("max_cost_cents", BigInteger, nullable=True),
+    Column("external_api", JsonText, nullable=True),
     bytes_column("request_digest", nullable=False),
     created_at(),
     updated_at(),

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from services.jobs.rules import constraints
+from services.jobs.rules.endpoints.external_api import check_external_api
 from services.jobs.rules.errors import JobTypeInUse, JobTypeNameTaken, JobTypeNotFound
 from services.jobs.rules.job_types import RUNNABLE, JobType, NewJobType
 from services.jobs.rules.schemas.schema import InvalidSchema
@@ -105,7 +106,7 @@ class JobTypeService:
         while True:
             part = await self._job_types.list_page(replace(query, page_size=min(_PART, query.page_size - len(found))))
             found += part.items
-            size = sum(len(one.input_schema or "") for one in found)
+            size = sum(len(one.input_schema or "") + len(one.external_api or "") for one in found)
             if part.next_cursor is None or len(found) >= query.page_size or size > _PAGE_CHARACTERS_MAX:
                 return Page(tuple(found), part.next_cursor)
             query = replace(query, cursor=part.next_cursor)
@@ -201,6 +202,7 @@ def _check(job_type: NewJobType) -> None:
     metering = job_type.metering
     if metering is not None and metering.standard_cost_cents > metering.max_cost_cents:
         raise InvalidField.of("job_type.standard_cost_cents", "must not be above metering.max_cost_cents")
+    check_external_api(job_type)
     if job_type.retry_max_backoff < job_type.retry_initial_backoff:
         raise InvalidField.of("job_type.retry_policy.max_backoff", "must not be shorter than initial_backoff")
 
@@ -228,6 +230,9 @@ def parameters(new: NewJobType) -> dict[str, object]:
     # As one parameter, which earlier releases lack.
     if (metering := new.metering) is not None:
         values["job_type.metering"] = (metering.unit, metering.unit_price_micro_cents, metering.max_cost_cents)
+    if new.external_api is None:
+        # Digests of before there were endpoints lack it.
+        del values["job_type.external_api"]
     return values if new.processor_type_named else {**values, "job_type.processor_type": None}
 
 

@@ -11,12 +11,17 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from innosystem.jobs.v1 import job_type_pb2
 from innosystem.jobs.v1 import job_type_service_pb2 as pb
-from innosystem.jobs.v1.job_service_pb2 import ClaimedJob
-from innosystem.jobs.v1.job_type_pb2 import JobType, RetryPolicy
+from innosystem.jobs.v1.job_service_pb2 import ClaimedJob, ClaimJobsRequest
+from innosystem.jobs.v1.job_type_pb2 import (
+    PROCESSOR_TYPE_EXTERNAL_API as EXTERNAL_API,
+)
+from innosystem.jobs.v1.job_type_pb2 import ExternalApi, JobType, ResponseRule, RetryPolicy
 from tests.support.rpc.jobs_stack import JobsStack, new_job_type
 from tests.support.rpc.refusals import Refused, Stored, reason_of
 
 CALLERS = 20
+SUCCESS = job_type_pb2.RESPONSE_MEANING_SUCCESS
+ENDPOINT = "https://api.example.com/v1"
 
 
 def create(**values: Any) -> pb.CreateJobTypeRequest:
@@ -175,7 +180,9 @@ def test_a_name_is_taken_once(world: JobsStack, refused: Refused) -> None:
         ({"processing_logic_id": ""}, "processing_logic_id"),
         ({"processing_logic_id": "x" * 201}, "processing_logic_id"),
         ({"processor_type": 99}, "processor_type"),
-        ({"processor_type": job_type_pb2.PROCESSOR_TYPE_EXTERNAL_API}, "processor_type"),
+        ({"processor_type": job_type_pb2.PROCESSOR_TYPE_EXTERNAL_API}, "external_api"),
+        ({"external_api": ExternalApi(url=ENDPOINT)}, "external_api"),
+        ({"processing_logic_id": "innosystem.http"}, "processing_logic_id"),
         ({"processor_type": job_type_pb2.PROCESSOR_TYPE_WEBHOOK}, "processor_type"),
         ({"standard_cost_cents": -1}, "standard_cost_cents"),
         ({"standard_cost_cents": -(2**63)}, "standard_cost_cents"),
@@ -206,6 +213,107 @@ def test_a_create_with_a_bad_field_is_refused(
     world: JobsStack, refused: Refused, values: dict[str, Any], field: str
 ) -> None:
     refused.field(world.job_types.CreateJobType, create(**values), f"job_type.{field}")
+
+
+def test_a_job_type_with_an_endpoint_is_kept_and_claimed_with_it(world: JobsStack) -> None:
+    asked = ExternalApi(
+        url=f"{ENDPOINT}/{{$.id}}?n={{$.n}}",
+        method="PUT",
+        headers={"Authorization": "Bearer {secret:KEY}"},
+        body_json='{"of": "{job.id}", "n": 1.50}',
+        rules=[
+            ResponseRule(status_from=409, meaning=SUCCESS),
+            ResponseRule(path="$.ok", equals_json="false", meaning=job_type_pb2.RESPONSE_MEANING_RETRY),
+        ],
+        output_path="$.result['a b'][0]",
+    )
+    made = world.job_type(processor_type=EXTERNAL_API, processing_logic_id="", external_api=asked)
+
+    assert (made.external_api, made.processing_logic_id) == (asked, "innosystem.http")
+    assert get(world, made.id) == made
+    claimed = claim(world, made)
+    assert (claimed.external_api, claimed.processing_logic_id) == (asked, "innosystem.http")
+    assert not claim(world, world.job_type()).HasField("external_api")
+
+
+def test_a_repeated_create_of_an_endpoint_is_the_same_and_another_endpoint_is_not(
+    world: JobsStack, refused: Refused
+) -> None:
+    asked = create(processor_type=EXTERNAL_API, processing_logic_id="", external_api=ExternalApi(url=ENDPOINT))
+    world.job_types.CreateJobType(asked)
+
+    assert world.job_types.CreateJobType(asked).replayed
+    asked.job_type.external_api.url = f"{ENDPOINT}/other"
+    refused(world.job_types.CreateJobType, asked, "IDEMPOTENCY_KEY_REUSED")
+
+
+def test_a_change_of_an_endpoint_applies_to_jobs_that_wait(world: JobsStack) -> None:
+    made = world.job_type(
+        processor_type=EXTERNAL_API, processing_logic_id="", external_api=ExternalApi(url=f"{ENDPOINT}/wrong")
+    )
+    job = world.job(job_type=made.name)
+
+    world.job_types.UpdateJobType(update(made, "external_api", external_api=ExternalApi(url=f"{ENDPOINT}/right")))
+
+    [claimed] = world.claim(job.id, lease_id=str(uuid4())).jobs
+    assert claimed.external_api.url == f"{ENDPOINT}/right"
+
+
+def test_a_runner_that_calls_no_endpoints_is_given_no_job_with_one(world: JobsStack) -> None:
+    made = world.job_type(processor_type=EXTERNAL_API, processing_logic_id="", external_api=ExternalApi(url=ENDPOINT))
+    job = world.job(job_type=made.name)
+
+    request = ClaimJobsRequest(job_ids=[job.id], runner_id=str(uuid4()), lease_id=str(uuid4()), handlers=["my.handler"])
+    assert not world.jobs.ClaimJobs(request).jobs
+    request.handlers.append("innosystem.http")
+    assert world.jobs.ClaimJobs(request).jobs
+
+
+def test_a_job_type_gets_an_endpoint_in_place_of_a_handler_and_back(world: JobsStack, refused: Refused) -> None:
+    made = world.job_type()
+    paths = ("processor_type", "processing_logic_id", "external_api")
+    external = {"processor_type": EXTERNAL_API, "external_api": ExternalApi(url=ENDPOINT)}
+
+    refused.field(world.job_types.UpdateJobType, update(made, *external, **external), "job_type.processing_logic_id")
+    changed = update(made, *paths, processing_logic_id="innosystem.http", **external)
+    assert world.job_types.UpdateJobType(changed).job_type.external_api.url == ENDPOINT
+    refused.field(world.job_types.UpdateJobType, update(made, "external_api"), "job_type.external_api")
+    back = update(made, *paths, processing_logic_id="my.handler")
+    assert not world.job_types.UpdateJobType(back).job_type.HasField("external_api")
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"url": ""}, "url"),
+        ({"url": "ftp://api.example.com/"}, "url"),
+        ({"url": "https://{$.host}/"}, "url"),
+        ({"url": "https://api.example.com/{secret:KEY}"}, "url"),
+        ({"url": "https://api.example.com/" + "x" * 2048}, "url"),
+        ({"method": "TRACE"}, "method"),
+        ({"headers": {"A": "1\r\nB: 2"}}, "headers"),
+        ({"headers": {"Host": "b.example"}}, "headers"),
+        ({"headers": {"Authorization": "Bearer sk-12345678"}}, "headers"),
+        ({"headers": {str(number): "1" for number in range(51)}}, "headers"),
+        ({"body_json": "{"}, "body_json"),
+        ({"body_json": '"{$.a.*}"'}, "body_json"),
+        ({"body_json": '"{secret:KEY}"'}, "body_json"),
+        ({"body_json": "{}", "method": "GET"}, "body_json"),
+        ({"output_path": "$..a"}, "output_path"),
+        ({"rules": [ResponseRule(status_from=600, meaning=SUCCESS)]}, "rules[0].status_from"),
+        ({"rules": [ResponseRule(status_from=200)]}, "rules[0].meaning"),
+        ({"rules": [ResponseRule(meaning=SUCCESS), ResponseRule(path="a", meaning=SUCCESS)]}, "rules[1]"),
+        ({"rules": [ResponseRule(equals_json="1", meaning=SUCCESS)]}, "rules[0]"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_endpoint_with_a_bad_field_is_refused(
+    world: JobsStack, refused: Refused, values: dict[str, Any], field: str
+) -> None:
+    external_api = ExternalApi(**({"url": ENDPOINT} | values))
+    request = create(processor_type=EXTERNAL_API, processing_logic_id="", external_api=external_api)
+
+    refused.field(world.job_types.CreateJobType, request, f"job_type.external_api.{field}")
 
 
 def test_a_create_without_a_job_type_is_refused(world: JobsStack, refused: Refused) -> None:

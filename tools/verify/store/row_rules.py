@@ -155,6 +155,7 @@ JOB_TYPES = Rule(
     wrong=f"""
     CASE
         WHEN name = '' OR processing_logic_id = '' OR queue = '' THEN 'names'
+        WHEN (processor_type = 'EXTERNAL_API') <> (external_api IS NOT NULL) THEN 'external_api'
         WHEN standard_cost_cents < 0 THEN 'standard_cost_cents'
         WHEN CASE WHEN unit_price_micro_cents IS NULL THEN metering_unit IS NOT NULL OR max_cost_cents IS NOT NULL
             ELSE (metering_unit <> '' AND unit_price_micro_cents > 0 AND max_cost_cents > 0

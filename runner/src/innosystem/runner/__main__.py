@@ -90,7 +90,7 @@ def run(settings: RunnerSettings) -> int:
     except HandlerRegistrationError as exc:
         sys.stderr.write(f"{exc}\n")
         return 2
-    if not list(default_registry):
+    if not list(default_registry) and not settings.runner_http_allowed_hosts:
         modules = ", ".join(default_registry.modules) or "none"
         sys.stderr.write(
             f"No handler is registered (modules: {modules}). Name the modules with --handlers or RUNNER_HANDLERS; "
@@ -140,7 +140,7 @@ async def _serve(settings: RunnerSettings, registry: Registry, restart: Restart)
             runner_id=runner.runner_id,
             jobs=settings.jobs_address,
             queues=settings.runner_queues,
-            handlers=list(registry),
+            handlers=list(runner.handlers),
             concurrency=settings.runner_concurrency,
         )
         drained = await runner.run()

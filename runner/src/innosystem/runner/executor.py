@@ -17,6 +17,7 @@ from innosystem.runner.context import JobContext
 from innosystem.runner.failure_hooks import FailureHook, FailureHooks
 from innosystem.runner.logs import job_in_logs, jobs_in_logs
 from innosystem.runner.metrics import DROPPED, RUN_SECONDS, outcome_label
+from innosystem.runner.outbound.external_apis import HANDLER_ID, ExternalApis
 from innosystem.runner.outcome import Failed, Outcome, Snoozed, failure
 from innosystem.runner.process_backpressure import ProcessBackpressure
 from innosystem.runner.process_guard import ProcessGuard
@@ -47,6 +48,7 @@ class Executor:
         stop_seconds: How long a handler has to stop after it was asked to.
         resources: What handlers in this process take by its type.
         recycling: When a process for handlers is replaced.
+        external_apis: Calls the endpoints of job types; None if this runner calls none.
 
     Attributes:
         backpressure: Counts the jobs that wait for a process, and those that use no slot.
@@ -62,9 +64,11 @@ class Executor:
         stop_seconds: float = 10.0,
         resources: Values = MappingProxyType({}),
         recycling: Recycling = Recycling(),  # noqa: B008 - it cannot be changed
+        external_apis: ExternalApis | None = None,
     ) -> None:
         self._registry = registry
         self._resources = resources
+        self._external_apis = external_apis
         self._bound: dict[str, Handler] = {}
         layers = [each.bound(resources) for each in registry.middleware]
         self._chain = Chain(layers) if layers else None
@@ -88,10 +92,12 @@ class Executor:
     @property
     def handlers(self) -> tuple[str, ...]:
         """The IDs of all handlers."""
-        return tuple(self._registry)
+        return (*self._registry, *((HANDLER_ID,) if self._external_apis else ()))
 
     def refusal(self, claimed: job_service_pb2.ClaimedJob) -> str | None:
         """Return why this runner cannot run a job, or None if it can."""
+        if claimed.HasField("external_api"):
+            return None if self._external_apis else "this runner calls no endpoints: see RUNNER_HTTP_ALLOWED_HOSTS"
         if claimed.processor_type not in RUNNABLE:
             return f"this runner cannot run {type_name(claimed.processor_type)}"
         if claimed.processing_logic_id not in self._registry:
@@ -128,6 +134,8 @@ class Executor:
             return outcome
 
     async def _run(self, claimed: job_service_pb2.ClaimedJob, job: JobContext, timeout: float | None) -> Outcome:
+        if claimed.HasField("external_api"):
+            return await self._call_endpoint(claimed, job, timeout)
         handler = self._bound.get(claimed.processing_logic_id) or self._bind(claimed.processing_logic_id)
         if claimed.processor_type_named:
             self._processor_types.check(claimed, handler)
@@ -164,6 +172,14 @@ class Executor:
     def hurry(self) -> None:
         """Let no job wait for others to be called with: the runner stops."""
         self._batches.hurry()
+
+    async def _call_endpoint(
+        self, claimed: job_service_pb2.ClaimedJob, job: JobContext, timeout: float | None
+    ) -> Outcome:
+        if self._external_apis is None:
+            raise LookupError(claimed.processing_logic_id)
+        handler = self._external_apis.handler(claimed.external_api, timeout)
+        return await self.tasks_and_threads.run_coroutine(handler, claimed.job.input_json, job, timeout)
 
     @property
     def has_running(self) -> bool:

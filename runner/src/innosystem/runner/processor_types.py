@@ -10,6 +10,7 @@ from innosystem.runner.registry import Handler, Mode
 
 log = structlog.get_logger()
 
+# How a handler may be written; what has no handler of an author is not among them.
 RUNNABLE: Final = frozenset(
     {job_type_pb2.PROCESSOR_TYPE_SYNC, job_type_pb2.PROCESSOR_TYPE_ASYNC, job_type_pb2.PROCESSOR_TYPE_BATCH}
 )

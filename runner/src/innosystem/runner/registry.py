@@ -19,8 +19,9 @@ from innosystem.runner.signatures import signature_of
 
 ENTRY_POINT_GROUP: Final = "innosystem.handlers"
 _ID_LENGTH_MAX: Final = 200
-# Each claim lists all of them.
-_HANDLERS_MAX: Final = 1000
+# Each claim lists all of them, and those that the runner has itself: at most 1,000.
+_HANDLERS_MAX: Final = 990
+_OF_THE_PLATFORM: Final = "innosystem."
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -154,6 +155,10 @@ class Registry:
         """
         if not 1 <= len(handler_id) <= _ID_LENGTH_MAX:
             raise HandlerRegistrationError(f"A handler's ID has 1 to 200 characters: {handler_id!r}")
+        if handler_id.startswith(_OF_THE_PLATFORM):
+            raise HandlerRegistrationError(
+                f"IDs that begin with {_OF_THE_PLATFORM!r} are the platform's: {handler_id!r}"
+            )
         added = describe(function, handler_id=handler_id, process=process, on_failure=on_failure, batch=batch)
         taken = self._handlers.get(handler_id)
         if taken is not None:

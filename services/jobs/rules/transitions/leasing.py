@@ -175,5 +175,6 @@ def claimed_job(job: Job, job_type: JobType) -> ClaimedJob:
         processor_type=job_type.processor_type,
         processor_type_named=job_type.processor_type_named,
         timeout=job_type.timeout,
+        external_api=job_type.external_api,
         isolated=is_suspect(job),
     )

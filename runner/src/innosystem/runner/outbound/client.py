@@ -69,8 +69,8 @@ class OutboundClient:
 
         Raises:
             JobError: There is no response. Its type is HOST_NOT_ALLOWED, ADDRESS_NOT_ALLOWED, CONNECTION_FAILED,
-                ENDPOINT_TIMEOUT, REDIRECT_REFUSED, RESPONSE_TOO_LARGE or RESPONSE_COMPRESSED; `retryable` says whether
-                another attempt may help.
+                ENDPOINT_TIMEOUT, INVALID_REQUEST, REDIRECT_REFUSED, RESPONSE_TOO_LARGE or RESPONSE_COMPRESSED;
+                `retryable` says whether another attempt may help.
         """
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -112,8 +112,9 @@ class OutboundClient:
             raise JobError(_said(exc, request), type="ENDPOINT_TIMEOUT") from exc
         except (httpcore.NetworkError, httpcore.RemoteProtocolError) as exc:
             raise JobError(_said(exc, request), type="CONNECTION_FAILED") from exc
-        except httpcore.LocalProtocolError as exc:
-            raise JobError(f"The request is no valid HTTP: {exc}", type="INVALID_REQUEST", retryable=False) from exc
+        except httpcore.LocalProtocolError:
+            # The error quotes the header, which may be a secret.
+            raise JobError("The request is no valid HTTP", type="INVALID_REQUEST", retryable=False) from None
 
     async def _body(self, response: httpcore.Response, headers: httpx.Headers) -> bytes:
         """Read the body as it is sent: what is compressed could grow without bound."""

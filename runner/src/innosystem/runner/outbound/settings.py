@@ -10,6 +10,8 @@ from pydantic_settings import NoDecode
 from innosystem.runner.outbound.addresses import parse_network
 from innosystem.runner.outbound.allowed_hosts import AllowedHost, AllowedHosts
 from innosystem.runner.outbound.client import OutboundClient
+from innosystem.runner.outbound.external_apis import ExternalApis
+from innosystem.runner.outbound.secrets import Secrets
 
 
 def _split(value: Any) -> Any:
@@ -51,6 +53,12 @@ class OutboundSettings(BaseModel):
             except OSError as exc:
                 raise ValueError(f"RUNNER_HTTP_CA_FILE: {self.runner_http_ca_file} can't be used: {exc}") from None
         return self
+
+    def external_apis(self) -> ExternalApis | None:
+        """Open what calls the endpoints of job types; None if no host may be called."""
+        if not self.runner_http_allowed_hosts:
+            return None
+        return ExternalApis(self.outbound_client(), Secrets(self.runner_secrets_dir))
 
     def outbound_client(self) -> OutboundClient:
         """Open a client for the endpoints that may be called."""

@@ -1,0 +1,1 @@
+"""What job types say about HTTP endpoints."""
