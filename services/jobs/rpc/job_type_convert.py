@@ -66,12 +66,10 @@ def _values(message: job_type_pb2.JobType, path: str) -> dict[str, Any]:
             return {path: Priority.MEDIUM if priority is None else priority}
         case "max_attempts":
             return {path: message.max_attempts or job_types.DEFAULT_MAX_ATTEMPTS}
-        case "timeout":
-            timeout = message.timeout if message.HasField("timeout") else None
-            return {path: _length(timeout, job_types.DEFAULT_TIMEOUT)}
-        case "expires_after":
-            expires_after = message.expires_after if message.HasField("expires_after") else None
-            return {path: _length(expires_after, job_types.DEFAULT_EXPIRES_AFTER)}
+        case "timeout" | "expires_after":
+            length = getattr(message, path) if message.HasField(path) else None
+            default = job_types.DEFAULT_TIMEOUT if path == "timeout" else job_types.DEFAULT_EXPIRES_AFTER
+            return {path: _length(length, default)}
         case "retry_policy":
             return _retry_values(message.retry_policy)
         case "input_schema_json":
