@@ -80,3 +80,28 @@ async def kills(value: Any, job: JobContext) -> None:
     with Path(value["kills"]).open("a") as noted:  # noqa: ASYNC230 - a line
         noted.write(f"{job.job_id} {os.getpid()}\n")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@handler("e2e.meters")
+async def meters(value: dict[str, Any], job: JobContext) -> None:
+    """Report usage, unit by unit as the input says, and fail in the first attempts that it names."""
+    for units in value["usage"]:
+        job.usage(units)
+    if job.attempt <= value.get("failures", 0):
+        raise ValueError("once more")
+
+
+@handler("e2e.meters-process", process=True)
+def meters_in_process(value: dict[str, Any], job: JobContext) -> None:
+    """Report usage from a process."""
+    for units in value["usage"]:
+        job.usage(units)
+
+
+@handler("e2e.meters-batch", batch=Batch(size=10, wait_seconds=0.1))
+async def meters_in_batch(items: list[BatchItem[dict[str, Any]]]) -> list[None]:
+    """Report the usage of each job of a batch."""
+    for item in items:
+        for units in item.input["usage"]:
+            item.job.usage(units)
+    return [None] * len(items)

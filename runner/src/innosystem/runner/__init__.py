@@ -24,6 +24,7 @@ from innosystem.runner.context import JobContext
 from innosystem.runner.errors import HandlerRegistrationError, JobError, Snooze
 from innosystem.runner.outcome import Failed, Outcome, Snoozed, Succeeded
 from innosystem.runner.registry import Handler, Registry, handler, middleware, resource
+from innosystem.runner.usage_meter import UsageMeter
 
 __all__ = [
     "Batch",
@@ -38,6 +39,7 @@ __all__ = [
     "Snooze",
     "Snoozed",
     "Succeeded",
+    "UsageMeter",
     "handler",
     "middleware",
     "resource",

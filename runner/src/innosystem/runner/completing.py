@@ -39,6 +39,8 @@ def completion_of(job: JobInHand, outcome: Outcome) -> job_service_pb2.JobComple
         completion.snooze.CopyFrom(duration(outcome.seconds))
     else:
         completion.output_json = outcome.output_json
+        if outcome.usage_units is not None:
+            completion.usage_units = outcome.usage_units
     return completion
 
 

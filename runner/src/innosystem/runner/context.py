@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.runner.stop_signal import StopSignal
+from innosystem.runner.usage_meter import UsageMeter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class JobContext:
             `innosystem.client` carry the same ID.
         deadline: When the run times out; None without a time limit.
         stop: For the runner; handlers call `stop_requested`.
+        usage_meter: For the runner; handlers call `usage`.
     """
 
     job_id: str
@@ -46,6 +48,7 @@ class JobContext:
     rescue_count: int = 0
     snooze_count: int = 0
     stop: StopSignal | None = field(default=None, repr=False, compare=False)
+    usage_meter: UsageMeter = field(default_factory=UsageMeter, repr=False, compare=False)
 
     @property
     def logger(self) -> FilteringBoundLogger:
@@ -70,6 +73,21 @@ class JobContext:
         For several effects, append the name of each: `f"{job.idempotency_key}:mail"`.
         """
         return self.job_id
+
+    def usage(self, units: int) -> None:
+        """Report units that the run has used, in any thread. They add up, and each attempt begins at none.
+
+        A job of a metered type then costs its units, up to the maximum that is reserved; without a call it costs the
+        standard price, and nothing after `usage(0)` alone. Only the run that succeeds counts.
+
+        Args:
+            units: A whole number, 0 or more, of the units that the job type is priced in.
+
+        Raises:
+            TypeError: The number is not an int.
+            ValueError: The number is negative, or the sum is above 2^63 - 1.
+        """
+        self.usage_meter.add(units)
 
     def stop_requested(self) -> bool:
         """Return whether the run's result is no longer wanted, for handlers in threads.

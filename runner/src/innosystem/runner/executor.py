@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -18,7 +19,7 @@ from innosystem.runner.failure_hooks import FailureHook, FailureHooks
 from innosystem.runner.logs import job_in_logs, jobs_in_logs
 from innosystem.runner.metrics import DROPPED, RUN_SECONDS, outcome_label
 from innosystem.runner.outbound.external_apis import HANDLER_ID, ExternalApis
-from innosystem.runner.outcome import Failed, Outcome, Snoozed, failure
+from innosystem.runner.outcome import Failed, Outcome, Snoozed, Succeeded, failure
 from innosystem.runner.process_backpressure import ProcessBackpressure
 from innosystem.runner.process_guard import ProcessGuard
 from innosystem.runner.process_pool import NoSuchHandler, ProcessPool, Recycling
@@ -131,6 +132,8 @@ class Executor:
                 _note_dropped(handler_id, stop.reason, time.monotonic() - began)
                 raise
             _note_outcome(handler_id, outcome, stop.reason, time.monotonic() - began)
+            if job.usage_meter.units is not None and isinstance(outcome, Succeeded):
+                return replace(outcome, usage_units=job.usage_meter.units)
             return outcome
 
     async def _run(self, claimed: job_service_pb2.ClaimedJob, job: JobContext, timeout: float | None) -> Outcome:

@@ -22,7 +22,7 @@ from innosystem.runner.batch import RunInput
 from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.handler_process_messages import LENGTH_BYTES, LoadHandlers, NotLoaded, RunHandler, framed
 from innosystem.runner.logs import log_arguments
-from innosystem.runner.outcome import Outcome
+from innosystem.runner.outcome import Outcome, Succeeded
 from innosystem.runner.process_guard import ProcessGuard
 from innosystem.runner.registry import Mode
 from innosystem.runner.resources import CLOSE_SECONDS
@@ -164,6 +164,9 @@ class HandlerProcess:
         """Run a handler in the process, and return the outcome of each job."""
         self.calls += 1
         outcomes: list[Outcome] = await self.request(RunHandler(handler_id, inputs))
+        for (_, job), outcome in zip(inputs, outcomes, strict=True):
+            if isinstance(outcome, Succeeded) and outcome.usage_units is not None:
+                job.usage_meter.add(outcome.usage_units)
         return outcomes
 
     async def request(self, message: LoadHandlers | RunHandler) -> Any:

@@ -19,11 +19,12 @@ import structlog
 import uvloop
 
 from innosystem.runner.calling import call_batch_blocking, call_batch_coroutine, call_blocking, call_coroutine
+from innosystem.runner.context import JobContext
 from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.fork_signals import reset_signals_in_forks
 from innosystem.runner.handler_process_messages import LENGTH_BYTES, LoadHandlers, NotLoaded, RunHandler, framed
 from innosystem.runner.logs import configure_logs, jobs_in_logs
-from innosystem.runner.outcome import Failed, Outcome, failure
+from innosystem.runner.outcome import Failed, Outcome, Succeeded, failure
 from innosystem.runner.registry import Handler, Mode, default_registry
 from innosystem.runner.resources import CLOSE_SECONDS, Values, made
 from innosystem.shared.log_lines import flush_all
@@ -51,9 +52,11 @@ def main(descriptor: int) -> None:
             program.serve()
 
 
-def _sendable(outcome: Outcome) -> Outcome:
-    """Return an outcome without what was raised, whose class the runner may not know."""
-    return replace(outcome, exception=None) if isinstance(outcome, Failed) else outcome
+def _sendable(outcome: Outcome, job: JobContext) -> Outcome:
+    """Return an outcome with what the job has used here, and without what was raised, whose class may be unknown."""
+    if isinstance(outcome, Failed):
+        return replace(outcome, exception=None)
+    return replace(outcome, usage_units=job.usage_meter.units) if isinstance(outcome, Succeeded) else outcome
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
@@ -88,7 +91,8 @@ class _Program:
                 else:
                     # The previous handler may have changed the directory.
                     os.chdir(directory)
-                    self._reply([_sendable(each) for each in self._run(message)])
+                    jobs = [job for _, job in message.inputs]
+                    self._reply([*map(_sendable, self._run(message), jobs)])
         self._loop.run(self._end())
         self._closed.set()
 

@@ -29,9 +29,14 @@ _encoder: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separato
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """A handler that returned, with its output as JSON."""
+    """A handler that returned, with its output as JSON.
+
+    Attributes:
+        usage_units: What it has used; None if it has reported nothing. The runner sets it.
+    """
 
     output_json: str
+    usage_units: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

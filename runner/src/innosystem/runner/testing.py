@@ -18,6 +18,7 @@ from innosystem.runner.outcome import Failed, Succeeded, timed_out
 from innosystem.runner.registry import Handler, Mode, default_registry, describe
 from innosystem.runner.resources import Values, made
 from innosystem.runner.stop_signal import StopSignal
+from innosystem.runner.usage_meter import UsageMeter
 
 
 class JobFields(TypedDict, total=False):
@@ -34,6 +35,7 @@ class JobFields(TypedDict, total=False):
     deadline: datetime | None
     rescue_count: int
     snooze_count: int
+    usage_meter: UsageMeter
 
 
 async def run_handler_async(
