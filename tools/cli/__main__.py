@@ -55,6 +55,7 @@ _COMMANDS = (
     ("context:app", "context", "Choose the platform that commands use.", _OPERATE),
     ("completion:completion", "completion", "Print the completion for a shell.", _OPTIONS),
     ("serve:serve", "serve", "Serve customers, wallets or jobs in this process.", _DEPLOY),
+    ("handlers.app:app", "handlers", "List or check handlers, and register them as job types.", _DEPLOY),
     ("run:run", "run", "Run a runner in this process.", _DEPLOY),
     ("charge_keys:app", "charge-keys", "Make and rotate the keys by which services vouch for charges.", _DEPLOY),
     ("tokens:app", "tokens", "Create tokens and their keys, and explain a token.", _DEPLOY),

@@ -1,4 +1,4 @@
-"""Job types for the handlers under development."""
+"""Job types for handlers: those of `innosystem dev` and of `innosystem handlers register`."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -40,16 +40,39 @@ async def job_type_for(platform: Innosystem, handler: str, price_cents: int, cur
     if found := await if_any(call, "JOB_TYPE_NOT_FOUND"):
         other = found.job_type.processing_logic_id != handler
         return Served(found.job_type, created=False, other_handler=other)
-    job_type = JobType(
+    job_type = new_job_type(handler, price_cents, currency)
+    job_type.max_attempts = 1
+    response = await platform.job_types.CreateJobType(CreateJobTypeRequest(job_type=job_type))
+    return Served(response.job_type, created=True)
+
+
+def new_job_type(handler: str, price_cents: int, currency: str) -> JobType:
+    """Return a job type for a handler, with its ID as the name.
+
+    Args:
+        handler: The ID of the handler.
+        price_cents: The price of a job.
+        currency: Its currency.
+    """
+    return JobType(
         id=str(new_id()),
         name=handler,
         processing_logic_id=handler,
         standard_cost_cents=price_cents,
         currency=currency,
-        max_attempts=1,
     )
-    response = await platform.job_types.CreateJobType(CreateJobTypeRequest(job_type=job_type))
-    return Served(response.job_type, created=True)
+
+
+async def all_job_types(platform: Innosystem) -> list[JobType]:
+    """Return all job types by their names."""
+    found: list[JobType] = []
+    request = ListJobTypesRequest(page_size=1000)
+    while True:
+        response = await platform.job_types.ListJobTypes(request)
+        found += response.job_types
+        if not response.next_page_token:
+            return found
+        request.page_token = response.next_page_token
 
 
 async def queues_of(platform: Innosystem, handlers: Collection[str]) -> set[str]:
@@ -59,11 +82,4 @@ async def queues_of(platform: Innosystem, handlers: Collection[str]) -> set[str]
         platform: A client of the services.
         handlers: The IDs of the handlers.
     """
-    found: set[str] = set()
-    request = ListJobTypesRequest(page_size=1000)
-    while True:
-        response = await platform.job_types.ListJobTypes(request)
-        found |= {each.queue for each in response.job_types if each.processing_logic_id in handlers}
-        if not response.next_page_token:
-            return found
-        request.page_token = response.next_page_token
+    return {each.queue for each in await all_job_types(platform) if each.processing_logic_id in handlers}

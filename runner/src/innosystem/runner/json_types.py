@@ -35,11 +35,13 @@ class JsonType:
         decode: Converts the JSON of a job's input. Raises a JobError that is not retryable if it does not fit.
         encode: Converts a return value to the outcome of the run. Raises the same.
         schema: Returns the JSON Schema of inputs or outputs; None if any JSON fits.
+        name: The name of the type, for people; empty if any JSON fits.
     """
 
     decode: Callable[[str], Any]
     encode: Callable[[Any], Succeeded | Failed]
     schema: Callable[[Direction], Schema | None]
+    name: str = ""
 
 
 ANY_JSON: Final = JsonType(parse_input, succeeded, lambda _: None)
@@ -95,7 +97,7 @@ def _of_pydantic(annotation: Any) -> JsonType:
     def schema(direction: Direction) -> Schema:
         return adapter.json_schema(mode="validation" if direction == "input" else "serialization")
 
-    return JsonType(decode, encode, schema)
+    return JsonType(decode, encode, schema, _name(annotation))
 
 
 def _of_msgspec(annotation: Any) -> JsonType:
@@ -118,7 +120,12 @@ def _of_msgspec(annotation: Any) -> JsonType:
             raise _invalid("INVALID_OUTPUT", "handler's return value", str(exc)) from exc
         return succeeded(output)
 
-    return JsonType(decode, encode, lambda _: msgspec.json.schema(annotation))
+    return JsonType(decode, encode, lambda _: msgspec.json.schema(annotation), _name(annotation))
+
+
+def _name(annotation: Any) -> str:
+    is_plain = isinstance(annotation, type) and not get_args(annotation)
+    return annotation.__qualname__ if is_plain else str(annotation).replace("typing.", "")
 
 
 def _has_struct(annotation: Any) -> bool:

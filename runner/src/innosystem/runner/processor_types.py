@@ -25,8 +25,8 @@ class ProcessorTypes:
 
     def check(self, claimed: job_service_pb2.ClaimedJob, handler: Handler) -> None:
         """Log a job type that names another processor type than the handler has."""
-        written, description = _written(handler)
-        if claimed.processor_type == written:
+        expected, description = written(handler)
+        if claimed.processor_type == expected:
             return
         job_type_id, now = claimed.job.job_type_id, time.monotonic()
         if now - self._logged_at.get(job_type_id, float("-inf")) < _EVERY_SECONDS:
@@ -37,11 +37,11 @@ class ProcessorTypes:
             job_type_id=job_type_id,
             processor_type=type_name(claimed.processor_type),
             handler_is=description,
-            note=f"the handler runs as it is written; change the job type to {type_name(written)}, or clear its type",
+            note=f"the handler runs as it is written; change the job type to {type_name(expected)}, or clear its type",
         )
 
 
-def _written(handler: Handler) -> tuple["job_type_pb2.ProcessorType.ValueType", str]:
+def written(handler: Handler) -> tuple["job_type_pb2.ProcessorType.ValueType", str]:
     """Return the processor type of a handler, and how it is written."""
     if handler.batch is not None:
         return job_type_pb2.PROCESSOR_TYPE_BATCH, "a handler of batches"

@@ -240,17 +240,25 @@ class Registry:
             HandlerRegistrationError: A module cannot be imported: the message has the author's part of the traceback.
                 Or a handler takes a type that no resource makes.
         """
-        if "" not in sys.path and "." not in sys.path:
-            sys.path.insert(0, "")
         names = [*modules]
         if with_entry_points:
             names += [point.module for point in entry_points(group=ENTRY_POINT_GROUP)]
-        for given in dict.fromkeys(names):
+        self.import_modules(names)
+        self.resources(IN_POOL)
+        self.resources_of_runner()
+
+    def import_modules(self, modules: Iterable[str]) -> None:
+        """Import modules, as `load` does, and leave open whether there is a resource for each type that is taken.
+
+        Raises:
+            HandlerRegistrationError: A module cannot be imported.
+        """
+        if "" not in sys.path and "." not in sys.path:
+            sys.path.insert(0, "")
+        for given in dict.fromkeys(modules):
             name = import_handlers(given)
             if name not in self._modules:
                 self._modules.append(name)
-        self.resources(IN_POOL)
-        self.resources_of_runner()
 
 
 def describe(
