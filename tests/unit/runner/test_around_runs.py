@@ -185,16 +185,15 @@ async def test_middleware_that_takes_longer_than_the_timeout_of_the_job_has_time
 
 
 async def test_the_time_of_the_handler_does_not_count_as_that_of_the_middleware(runs: Runs) -> None:
-    async def slow_after(job: JobContext, call_next: Next) -> Outcome:
-        outcome = await call_next()
-        await asyncio.sleep(0.3)
-        return outcome
+    async def slow_before(job: JobContext, call_next: Next) -> Outcome:
+        await asyncio.sleep(0.6)
+        return await call_next()
 
     async def slow(input: Any) -> str:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.6)
         return "done"
 
-    assert await runs.outcome(slow, slow_after, timeout_seconds=0.5) == Succeeded('"done"')
+    assert await runs.outcome(slow, slow_before, timeout_seconds=1.0) == Succeeded('"done"')
 
 
 async def test_a_job_that_was_not_started_stays_so_whatever_middleware_makes_of_it(claimed: ClaimedJobs) -> None:
