@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from tools.cli.commands.job_types.external_api import show_external_api
 from tools.cli.output import NOTHING, Column, Columns, age, field, pairs_of
 from tools.cli.times import show_duration
 from tools.cli.unit_prices import described
@@ -46,6 +47,7 @@ def job_type_pairs(job_type: "JobType") -> dict[str, str]:
     waits = [show_duration(one.ToTimedelta()) for one in (policy.initial_backoff, policy.max_backoff)]
     metering = job_type.metering if job_type.HasField("metering") else None
     return pairs_of(job_type) | {
+        "external api": show_external_api(job_type) or NOTHING,
         "metering": NOTHING if metering is None else described(metering, job_type.currency),
         "timeout": show_duration(job_type.timeout.ToTimedelta()),
         "expires after": show_duration(job_type.expires_after.ToTimedelta()),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, get
 
 from cyclopts import Parameter
 
+from tools.cli.commands.job_types.external_api import set_external_api, show_external_api
 from tools.cli.editing import EditedField, Value
 from tools.cli.interrupts import interruptible
 from tools.cli.money import WHOLE, Amount, Money, read_money, read_whole
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from innosystem.jobs.v1.job_type_pb2 import JobType
 
-ProcessorTypeName: TypeAlias = Literal["SYNC", "ASYNC", "BATCH", "UNSPECIFIED"]
+ProcessorTypeName: TypeAlias = Literal["SYNC", "ASYNC", "BATCH", "EXTERNAL_API", "UNSPECIFIED"]
 
 WRITABLE: Final = (
     "name",
@@ -42,6 +43,7 @@ WRITABLE: Final = (
     "retry_policy",
     "input_schema_json",
     "metering",
+    "external_api",
 )
 """The paths of an update_mask."""
 
@@ -50,7 +52,7 @@ HELP: Final = {
     "processing_logic_id": "The handler that runners call.",
     "processor_type": (
         "SYNC if the handler is a blocking function, ASYNC if it is a coroutine: runners log a warning if it is not. "
-        "UNSPECIFIED, the default, for either."
+        "UNSPECIFIED, the default, for either. EXTERNAL_API goes with --external-api, which sets it."
     ),
     "standard_cost": "The price of one job with its currency, such as 0.05EUR; 0EUR for free jobs.",
     "unit": "What usage is counted in, such as token: jobs that report usage then cost what they use.",
@@ -69,7 +71,11 @@ HELP: Final = {
     "retry_max_backoff": "The longest wait between two runs: 1ms to 24h; 1h if it is not set.",
     "enabled": "Whether jobs may be submitted.",
     "input_schema": "A JSON Schema (draft 2020-12) against which inputs are checked at submission.",
+    "external_api": "The HTTP endpoint that is called in place of a handler, with url, method, headers, body, rules and output.",
 }
+
+
+_IN_FILES: Final = ("input_schema", "external_api")
 
 
 def _help(name: str) -> Parameter:
@@ -102,6 +108,14 @@ class JobTypeOptions:
             help=f"A file, or - for standard input, with a{HELP['input_schema'][1:]}",
         ),
     ] = None
+    external_api: Annotated[
+        str | None,
+        Parameter(
+            allow_leading_hyphen=True,
+            show_default=False,
+            help=f"A YAML file, or - for standard input, with t{HELP['external_api'][1:]}",
+        ),
+    ] = None
     enabled: Annotated[bool | None, _help("enabled")] = None
 
     def set_on(self, job_type: "JobType") -> None:
@@ -116,7 +130,7 @@ class JobTypeOptions:
         """
         for name, value in vars(self).items():
             if value is not None:
-                set_option(job_type, name, _read_file(value) if name == "input_schema" else value)
+                set_option(job_type, name, _read_file(value) if name in _IN_FILES else value)
         check_metering(job_type)
 
 
@@ -323,5 +337,6 @@ FIELDS: Final = {
     "retry_max_backoff": _duration("1ms", "24h", lambda job_type: job_type.retry_policy.max_backoff),
     "enabled": _plain("enabled", _read_yes_or_no),
     "input_schema": JobTypeField(str, _set_schema, lambda job_type: _indented(job_type.input_schema_json)),
+    "external_api": JobTypeField(str, set_external_api, show_external_api),
 }
 """The fields by the names of their options."""
