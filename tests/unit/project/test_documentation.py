@@ -30,7 +30,7 @@ FOLDERS = ("protos/", "sdk/", "runner/", "services/", "tools/", "tests/", "docs/
 SUFFIXES = ("py", "md", "proto", "sh", "yaml", "yml", "toml", "lock", "sql", "example", "ini")
 # Files of readers, not of the project; and what is made when something runs.
 NOT_OURS = re.compile(
-    r"my_\w+\.py|test_my_\w+\.py|.*jobs\.jsonl|\.innosystem/.*|\.env|deploy/\.env|deploy/credentials|/.*|one\.py|two\.py|bad\.py|hello\.py|client\.py|\*\.proto"
+    r"my_\w+\.py|test_my_\w+\.py|charge-card\.yaml|.*jobs\.jsonl|\.innosystem/.*|\.env|deploy/\.env|deploy/credentials|/.*|one\.py|two\.py|bad\.py|hello\.py|client\.py|\*\.proto"
     r"|requirements\.txt|buf\.gen\.yaml|alembic\.ini|contract\.binpb|htmlcov/?|_pb2\.py|test_\w*\*\w*"
 )
 # Names of others that are written like ours.

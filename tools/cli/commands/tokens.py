@@ -153,7 +153,12 @@ def create_keys(*, key_file: KeyFile = _KEY_FILE, public_file: PublicFile = _PUB
 
 
 @keys.command(name="delete")
-def delete_key(kid: Annotated[str, Parameter(name="KEY_ID")], /, *, public_file: PublicFile = _PUBLIC_FILE) -> None:
+def delete_key(
+    kid: Annotated[str, Parameter(name="KEY_ID", allow_leading_hyphen=True)],
+    /,
+    *,
+    public_file: PublicFile = _PUBLIC_FILE,
+) -> None:
     """Delete a public key, after which services refuse the tokens that it has signed.
 
     Args:

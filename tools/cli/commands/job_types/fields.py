@@ -71,7 +71,7 @@ HELP: Final = {
     "retry_max_backoff": "The longest wait between two runs: 1ms to 24h; 1h if it is not set.",
     "enabled": "Whether jobs may be submitted.",
     "input_schema": "A JSON Schema (draft 2020-12) against which inputs are checked at submission.",
-    "external_api": "The HTTP endpoint that is called in place of a handler, with url, method, headers, body, rules and output.",
+    "external_api": "The HTTP endpoint called in place of a handler: url, method, headers, body, rules, output.",
 }
 
 
