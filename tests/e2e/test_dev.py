@@ -21,7 +21,7 @@ from tests.support.until import until, until_sync
 from tools.dev.advice import advice
 from tools.dev.job_types import job_type_for
 from tools.dev.runner import DevRunner
-from tools.dev.sources import EXAMPLE
+from tools.dev.templates import EXAMPLE
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 from tools.local.log_text import parse
 
@@ -37,6 +37,7 @@ def greet(input: dict) -> dict:
     print(f"greeting {input['name']}")
     return {"greeting": f"{GREETING}, {input['name']}!"}
 """
+UNTYPED = EXAMPLE.replace("guest: Guest", "guest").replace("guest.name", "guest")
 START_SECONDS = 90
 
 
@@ -209,7 +210,7 @@ async def block(input: None) -> None:
 
 def test_the_queues_of_job_types_that_exist_are_served(dev: Start, folder: Path, tmp_path: Path) -> None:
     handlers = tmp_path / "my_handlers.py"
-    handlers.write_text(EXAMPLE.replace('"greet"', '"other"').replace("input['name']", "input"))
+    handlers.write_text(UNTYPED.replace('"greet"', '"other"'))
     session = dev(handlers)
     session.shows("is running:")
     for queue in ("greetings", "elsewhere"):
@@ -233,7 +234,7 @@ def test_the_queues_of_job_types_that_exist_are_served(dev: Start, folder: Path,
     assert waiting.stderr is not None
     assert "No runner has taken the job yet" in waiting.stderr.readline()
     assert "1 job waits in greetings, and no runner takes from it" in waiting.stderr.readline()
-    handlers.write_text(EXAMPLE.replace("input['name']", "input"))
+    handlers.write_text(UNTYPED)
     assert waiting.communicate(timeout=60)[0].splitlines()[0] == '{"greeting": "Hello, None!"}'
     assert session.printed.count("is running:") == 2
 

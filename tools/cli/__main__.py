@@ -19,7 +19,7 @@ _DEPLOY = Group("Deployment", sort_key=3)
 _OPTIONS = Group("Options", sort_key=4)
 
 # Commands that bring their own platform, or use none.
-_WITHOUT_PLATFORM = frozenset({"up", "dev", "demo", "bench", "completion"})
+_WITHOUT_PLATFORM = frozenset({"up", "dev", "new", "demo", "bench", "completion"})
 # Those that name misspelt settings in their log, and the one that a shell runs at each start.
 _SPELLED_ELSEWHERE = frozenset({None, "serve", "run", "completion"})
 _OPTIONS_WITH_VALUES = frozenset({"--context", "--env-file"})
@@ -28,6 +28,7 @@ _OPTIONS_WITH_VALUES = frozenset({"--context", "--env-file"})
 _COMMANDS = (
     ("up:up", "up", "Start everything on this machine: databases, services and a runner.", _LOCAL),
     ("dev:app", "dev", "Run handlers from a file on a local stack, again after each change.", _LOCAL),
+    ("new:new", "new", "Write a project of handlers with a test and a deployment.", _LOCAL),
     ("demo:demo", "demo", "Run jobs on real input, charge them to three wallets and check the books.", _LOCAL),
     ("bench.app:app", "bench", "Measure the platform beside bare SQL and other task queues.", _LOCAL),
     ("seed:seed_command", "seed", "Create example job types and customers.", _LOCAL),

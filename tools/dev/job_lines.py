@@ -32,6 +32,7 @@ _WATCHES: Final = 50
 _SETTLED_SECONDS_MAX: Final = 10.0
 _ID_LENGTH: Final = 13  # The time of a UUID of version 7: enough to find the job by.
 _FRAME: Final = re.compile(r'^  File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
+_BEFORE_THE_LAST: Final = re.compile(r"^(?:The above exception was|During handling of the above) .*$", re.MULTILINE)
 _MILLISECONDS_SHOWN_BELOW: Final = 1.0
 
 
@@ -116,7 +117,8 @@ def authors_part(trace: str) -> str:
 
 def place(trace: str) -> str:
     """Return where a traceback ends in the author's own code, such as `my_handlers.py:9, in greet`; else empty."""
-    frames = [frame for frame in _FRAME.findall(authors_part(trace)) if not frame[0].startswith(sys.base_prefix)]
+    raised = _BEFORE_THE_LAST.split(authors_part(trace))[-1]
+    frames = [frame for frame in _FRAME.findall(raised) if not frame[0].startswith(sys.base_prefix)]
     own = [frame for frame in frames if "/site-packages/" not in frame[0]] or frames
     if not own:
         return ""

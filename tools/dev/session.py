@@ -19,7 +19,7 @@ from tools.demo.seed import seed
 from tools.dev.job_lines import JobLines
 from tools.dev.job_types import Served, job_type_for, queues_of
 from tools.dev.runner import DevRunner
-from tools.dev.sources import EXAMPLE, EXAMPLE_INPUT
+from tools.dev.templates import EXAMPLE, EXAMPLE_INPUT
 from tools.errors import CommandError
 from tools.local.environment import environment
 from tools.local.ports import is_free

@@ -4,20 +4,6 @@ import ast
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
-
-EXAMPLE: Final = '''\
-"""Handlers: each does the work of one job type."""
-
-from innosystem.runner import handler
-
-
-@handler("greet")
-def greet(input: dict) -> dict:
-    return {"greeting": f"Hello, {input['name']}!"}
-'''
-
-EXAMPLE_INPUT: Final = '{"name": "Ada"}'
 
 Stamps = Mapping[Path, tuple[int, int]]
 """Files with the time and size that change when they are saved."""

@@ -11,8 +11,8 @@ from tools.cli.stack_context import stack_context
 from tools.cli.unserved import unserved_jobs
 from tools.demo.seed import CURRENCY
 from tools.dev.session import Session
-from tools.dev.sources import EXAMPLE
 from tools.dev.submission import check_input, submit_and_wait
+from tools.dev.templates import EXAMPLE
 from tools.errors import CommandError, UsageError
 from tools.local.contexts import read_contexts
 from tools.local.running import FOLDER, holder, started_stack
