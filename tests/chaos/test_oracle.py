@@ -34,8 +34,8 @@ class Case:
     handed_back: dict[str, int] = field(default_factory=dict)
     lists: dict[str, int] = field(default_factory=dict)
 
-    def submit(self, job_id: str, kind: str, customer: str = ADA, **values: Any) -> None:
-        submission = self.refuse(job_id, kind, customer, "")
+    def submit(self, job_id: str, kind: str, customer: str = ADA, *, n: int = 1, **values: Any) -> None:
+        submission = self.refuse(job_id, kind, customer, "", n=n)
         submission.accepted = True
         if cost := KINDS[kind].cost_cents:
             self.hold(job_id, "CAPTURED" if values["billing_status"] == "CHARGED" else "RELEASED", cost)
@@ -43,8 +43,8 @@ class Case:
         self.jobs[job_id] = JobRow(job_id=job_id, customer_id=customer, created_at=NOW, completed_at=NOW, **values)
         self.counts[job_id] = Counter({BEGUN: submission.kind.runs, RETURNED: int(values["status"] == "SUCCEEDED")})
 
-    def refuse(self, job_id: str, kind: str, customer: str, refused: str, tries: int = 1) -> Submission:
-        submission = Submission(job_id, KINDS[kind], customer, {"n": 1}, job_service_pb2.CreateJobRequest())
+    def refuse(self, job_id: str, kind: str, customer: str, refused: str, *, tries: int = 1, n: int = 1) -> Submission:
+        submission = Submission(job_id, KINDS[kind], customer, {"n": n}, job_service_pb2.CreateJobRequest())
         submission.refused, submission.tries = refused, tries
         self.submissions[job_id] = submission
         return submission
@@ -413,3 +413,47 @@ def test_a_job_whose_time_was_over_before_it_arrived_may_be_refused(case: Case) 
     case.submit("over", "expires", status="PENDING", billing_status="HELD")
     case.submissions["over"].refused = refused.refused
     assert any("over (expires) was refused" in said for said in complaints(case.evidence))
+
+
+@pytest.fixture
+def metered(case: Case) -> Case:
+    """The same books with jobs that were charged what they used: some, more than their maximum, and nothing."""
+    for job_id, n, cents in (("some", 2, 2), ("full", 11, 8)):
+        output = f'{{"n": {n}}}'
+        case.succeed(
+            job_id, "metered", ADA, "CHARGED", transaction_id=f"t-{job_id}", cost_cents=cents, n=n, output_json=output
+        )
+        case.write(-cents, job_id)
+    case.succeed("nothing", "metered", ADA, "RELEASED", cost_cents=0, n=12, output_json='{"n": 12}')
+    return case
+
+
+def test_jobs_that_are_charged_what_they_used_are_not_complained_about(metered: Case) -> None:
+    assert complaints(metered.evidence) == []
+
+
+def _charge_the_maximum(case: Case) -> None:
+    at = next(at for at, line in enumerate(case.transactions) if line.job_id == "some")
+    case.transactions[at] = replace(case.transactions[at], amount_cents=-8)
+
+
+def _reserve_less_than_the_maximum(case: Case) -> None:
+    case.holds["some"] = replace(case.holds["some"], amount_cents=2)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "complaint"),
+    [
+        (_charge_the_maximum, "some (metered) costs 2, says 2 and was charged 8"),
+        (_changed("some", cost_cents=8), "some (metered) costs 2, says 8"),
+        (_changed("full", cost_cents=11), "full (metered) costs 8, says 11"),
+        (_changed("nothing", cost_cents=1), "nothing (metered) costs nothing, and says 1"),
+        (_changed("nothing", billing_status="CHARGED"), "nothing (metered) is SUCCEEDED and CHARGED"),
+        (_reserve_less_than_the_maximum, "some (metered) costs 8, and 2 was reserved"),
+    ],
+)
+def test_a_wrong_charge_of_usage_is_complained_about(
+    metered: Case, break_it: Callable[[Case], None], complaint: str
+) -> None:
+    break_it(metered)
+    assert any(complaint in one for one in complaints(metered.evidence)), complaints(metered.evidence)

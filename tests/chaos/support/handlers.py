@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from innosystem.runner import JobContext, JobError, Snooze, handler
-from tests.chaos.support.kinds import expected_output
+from tests.chaos.support.kinds import expected_output, used_units
 from tests.chaos.support.notes import BEGUN, KILLS, RAISED, RETURNED, STOPPED, note
 
 
@@ -80,6 +80,26 @@ async def second_time(value: Any, job: JobContext) -> Any:
     with noted(job):
         if job.attempt == 1:
             raise ValueError("not yet")
+        return expected_output(value)
+
+
+@handler("chaos.meters")
+async def meters(value: Any, job: JobContext) -> Any:
+    """Report usage, and fail in its first attempt."""
+    with noted(job):
+        job.usage(used_units(value))
+        if job.attempt == 1:
+            raise ValueError("not yet")
+        return expected_output(value)
+
+
+@handler("chaos.meters_in_process", process=True)
+def meters_in_process(value: Any, job: JobContext) -> Any:
+    """Report usage from a process, unit by unit."""
+    with noted(job):
+        job.usage(0)
+        for _ in range(used_units(value)):
+            job.usage(1)
         return expected_output(value)
 
 

@@ -29,7 +29,8 @@ class Kind:
         name: Also the name of its job type.
         handler: The handler's ID.
         processor_type: How the handler is written.
-        cost_cents: The price of a job.
+        cost_cents: The price of a job; of a metered one the maximum.
+        metered: Whether a job costs a cent for each unit that it reports, which follows from its input.
         max_attempts: How many runs a job gets.
         timeout_seconds: How long a run may take.
         weight: How often it is in the load, relative to the others.
@@ -47,6 +48,7 @@ class Kind:
     handler: str
     processor_type: "ProcessorType.ValueType" = PROCESSOR_TYPE_ASYNC
     cost_cents: int = 3
+    metered: bool = False
     max_attempts: int = 1
     timeout_seconds: float = 120
     weight: int = 2
@@ -77,6 +79,10 @@ _ALL = (
     Kind(name="gives-up", handler="chaos.breaks", max_attempts=3, ends=frozenset({FAILED}), runs=3,
          error_types=frozenset({"ValueError"})),
     Kind(name="second-time", handler="chaos.second_time", max_attempts=3, runs=2),
+    # It reports usage in both attempts, and only that of the second is charged.
+    Kind(name="metered", handler="chaos.meters", cost_cents=8, metered=True, max_attempts=3, runs=2, weight=4),
+    Kind(name="metered-process", handler="chaos.meters_in_process", processor_type=PROCESSOR_TYPE_SYNC, cost_cents=8,
+         metered=True),
     Kind(name="later", handler="chaos.later", max_attempts=2, runs=2),
     Kind(name="snoozes", handler="chaos.snoozes", runs=2),
     Kind(name="too-long", handler="chaos.takes", seconds=(30, 30), timeout_seconds=1, ends=frozenset({FAILED}),
@@ -107,3 +113,8 @@ KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}
 def expected_output(inputs: Mapping[str, Any]) -> Any:
     """What every handler returns when it succeeds."""
     return {"n": inputs["n"]}
+
+
+def used_units(inputs: Mapping[str, Any]) -> int:
+    """What the handler of a metered job reports: none, some, and more than its maximum."""
+    return int(inputs["n"]) % 12

@@ -140,11 +140,13 @@ def _about_charges(evidence: Evidence) -> Iterator[str]:
 def _about_charge(evidence: Evidence, submission: Submission, made: list[TransactionRow]) -> Iterator[str]:
     job = evidence.books.jobs[submission.job_id]
     wallet = evidence.books.wallets.get(job.customer_id)
-    cost = submission.kind.cost_cents
+    cost, is_free = submission.cost_cents, not submission.kind.cost_cents
     # Never DECLINED: the money was reserved.
-    expected = NOT_BILLABLE if not cost else CHARGED if job.status == SUCCEEDED else RELEASED
+    expected = NOT_BILLABLE if is_free else CHARGED if cost and job.status == SUCCEEDED else RELEASED
     if job.billing_status != expected:
         yield f"is {job.status} and {job.billing_status}"
+    if job.status == SUCCEEDED and not cost and job.cost_cents:
+        yield f"costs nothing, and says {job.cost_cents}"
     if job.billing_status != CHARGED:
         if made:
             yield f"is {job.status}, {job.billing_status} and was charged {len(made)} times"

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from innosystem.jobs.v1 import job_service_pb2, job_type_pb2
-from tests.chaos.support.kinds import KINDS, Kind
+from tests.chaos.support.kinds import KINDS, Kind, used_units
 
 _PRIORITIES = (job_type_pb2.PRIORITY_HIGH, job_type_pb2.PRIORITY_MEDIUM, job_type_pb2.PRIORITY_LOW)
 
@@ -58,6 +58,12 @@ class Submission:
     retry_count: int | None = None
     retried: str = ""
     short: int = 0
+
+    @property
+    def cost_cents(self) -> int:
+        """What the job costs when it succeeds."""
+        cents = self.kind.cost_cents
+        return min(used_units(self.inputs), cents) if self.kind.metered else cents
 
 
 @dataclass
@@ -117,6 +123,10 @@ def job_type(kind: Kind, prefix: str = "") -> job_type_pb2.JobType:
         max_attempts=kind.max_attempts,
         queue=kind.queue,
     )
+    if kind.metered:
+        made.metering.unit = "unit"
+        made.metering.unit_price_micro_cents = 1_000_000
+        made.metering.max_cost_cents = kind.cost_cents
     made.timeout.FromTimedelta(timedelta(seconds=kind.timeout_seconds))
     made.retry_policy.initial_backoff.FromTimedelta(timedelta(seconds=0.3))
     made.retry_policy.max_backoff.FromTimedelta(timedelta(seconds=1))
