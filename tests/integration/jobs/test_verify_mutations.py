@@ -153,7 +153,7 @@ READ = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", READ)
 async def test_every_wrong_value_is_found_or_said_to_be_beyond_the_check(name: str, urls: dict[str, str]) -> None:
     settings = {service: DatabaseSettings(url=SecretStr(url)) for service, url in urls.items()}
