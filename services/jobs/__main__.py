@@ -24,7 +24,7 @@ from innosystem.shared.redis_connections import connect as connect_redis
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from services.jobs.background.announcements import StoredAnnouncements
 from services.jobs.background.dispatcher import Dispatcher
-from services.jobs.background.expiry import Expiry
+from services.jobs.background.expiry import Expiry, OverdueCallbacks
 from services.jobs.background.gauges import BacklogGauges, Gauges
 from services.jobs.background.hold_auditor import HoldAuditor
 from services.jobs.background.reconciler import Reconciler
@@ -42,6 +42,7 @@ from services.jobs.rpc.job_type_servicer import JobTypeServicer
 from services.jobs.rpc.servicer import JobServicer, JobUseCases
 from services.jobs.rules.holds import HoldTimes
 from services.jobs.settings import (
+    CallbackSettings,
     HousekeepingSettings,
     JobsServerSettings,
     SchemaSettings,
@@ -54,6 +55,7 @@ from services.jobs.store.runners.sql import SqlRunners
 from services.jobs.store.sql import SqlJobRepository
 from services.jobs.store.tables import metadata
 from services.jobs.store.unserved_sql import SqlUnserved
+from services.jobs.usecases.callbacks import CallbackService
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.job_types import JobTypeService
 from services.jobs.usecases.ports import QueueUnavailable
@@ -71,6 +73,7 @@ from services.kit.background import Loop
 from services.kit.batching.locked_lane import LockTimes
 from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.metrics import CacheCollector
+from services.kit.charges.callbacks import CallbackTokens
 from services.kit.charges.keys import ChargeKeys
 from services.kit.charges.vouchers import Vouchers
 from services.kit.clocks import Skew
@@ -127,6 +130,7 @@ class Settings:
     schemas: SchemaSettings
     limits: LimitSettings
     charge_keys: ChargeKeySettings
+    callbacks: CallbackSettings
 
     @classmethod
     def load(cls) -> "Settings":
@@ -143,6 +147,7 @@ class Settings:
             schemas=load(SchemaSettings, "JOBS_SCHEMA_"),
             limits=load(LimitSettings, "INNOSYSTEM_LIMITS_"),
             charge_keys=load(ChargeKeySettings, "INNOSYSTEM_CHARGE_"),
+            callbacks=load(CallbackSettings, "JOBS_CALLBACK_"),
         )
 
     @property
@@ -243,7 +248,7 @@ async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
     )
 
 
-def build_use_cases(settings: Settings, stores: Stores, limits: Limits) -> UseCases:
+def build_use_cases(settings: Settings, stores: Stores, limits: Limits, charge_keys: ChargeKeys) -> UseCases:
     """Build the use cases on the stores."""
     transactions, jobs = stores.transactions, stores.jobs
     watching = Watching(transactions, jobs)
@@ -264,6 +269,7 @@ def build_use_cases(settings: Settings, stores: Stores, limits: Limits) -> UseCa
     unfinished = UnfinishedJobs(transactions, jobs)
     submission_limits = SubmissionLimits(limits, stores.customers, unfinished)
     checks = IsolatedSchemaChecks(settings.schemas.cpu_seconds_max)
+    callback_tokens = CallbackTokens(charge_keys, stores.database.now)
     runs = RunService(
         transactions,
         jobs,
@@ -304,8 +310,24 @@ def build_use_cases(settings: Settings, stores: Stores, limits: Limits) -> UseCa
         runners=RunnerService(transactions, stores.runners, announcements),
         write_offs=WriteOffs(transactions, jobs, runs, stores.wallets),
         watching=watching,
+        callbacks=CallbackService(
+            transactions,
+            jobs,
+            job_types=stores.known_types,
+            queue=dispatcher,
+            changes=changes,
+            tokens=callback_tokens,
+            wake_settler=settling.set,
+        ),
     )
-    job_types = JobTypeService(transactions, stores.job_types, stores.known_types, dispatcher, checks)
+    job_types = JobTypeService(
+        transactions,
+        stores.job_types,
+        stores.known_types,
+        dispatcher,
+        checks=checks,
+        callbacks_possible=lambda: callback_tokens.are_possible,
+    )
     return UseCases(job_use_cases, job_types, changes, dispatcher, unserved, announcements, settling, unfinished)
 
 
@@ -328,12 +350,21 @@ def background(
         grace=timedelta(seconds=housekeeping.rescue_grace_seconds),
     )
     settler = Settler(transactions, jobs, use_cases.jobs.runs, stores.wallets, settle_after=settings.settle_after)
+    overdue_callbacks = OverdueCallbacks(
+        transactions,
+        jobs,
+        stores.job_types,
+        queue=dispatcher,
+        changes=changes,
+        wake_settler=use_cases.settling.set,
+    )
     reconciler = Reconciler(transactions, jobs, stores.lists, window=housekeeping.window, apart=reconcile_every)
     auditor = HoldAuditor(transactions, jobs, SqlAuditProgress(transactions), stores.wallets, age=orphan_after)
     retention = Retention(transactions, jobs, age=timedelta(days=housekeeping.retention_days))
     loops = [
         Loop("rescuer", rescuer.round, every=every),
         Loop("expiry", Expiry(transactions, jobs, changes).round, every=every),
+        Loop("overdue callbacks", overdue_callbacks.round, every=every),
         Loop("settler", settler.round, every=every, woken=use_cases.settling),
         Loop("reconciler", reconciler.round, every=reconcile_every, known=(QueueUnavailable,)),
         Loop("hold auditor", auditor.round, every=orphan_after / 20),
@@ -355,12 +386,12 @@ async def main() -> None:
     async with AsyncExitStack() as opened:
         stores = await open_stores(settings, opened)
         limits = await opened.enter_async_context(open_limits("jobs", settings.limits, settings.redis))
-        use_cases = build_use_cases(settings, stores, limits)
-        tokens = PageTokens(stores.schema.page_token_key)
         chosen = settings.charge_keys
         charge_keys = ChargeKeys(chosen.keys.get_secret_value(), chosen.keys_file, chosen.keys_kept_seconds)
+        use_cases = build_use_cases(settings, stores, limits, charge_keys)
+        tokens = PageTokens(stores.schema.page_token_key)
         vouchers = Vouchers(charge_keys, stores.database.now)
-        job_servicer = JobServicer(use_cases.jobs, ContractValidator(), tokens, vouchers)
+        job_servicer = JobServicer(use_cases.jobs, ContractValidator(), tokens, vouchers, settings.callbacks.url)
         job_type_servicer = JobTypeServicer(use_cases.job_types, tokens)
         server = Server(
             settings=settings.server,

@@ -27,6 +27,19 @@ class SchemaSettings(BaseSettings):
     cpu_seconds_max: PositiveFloat = 1
 
 
+class CallbackSettings(BaseSettings):
+    """How endpoints of webhooks send results over HTTP: JOBS_CALLBACK_URL and so on.
+
+    Attributes:
+        url: The address that jobs are posted with, such as `https://jobs.example.com`; empty if endpoints have to call
+            CompleteWebhookJob.
+    """
+
+    model_config = ENVIRONMENT
+
+    url: str = ""
+
+
 class WalletsClientSettings(BaseSettings):
     """Address and deadline of the wallets service: WALLETS_ADDRESS, WALLETS_DEADLINE_SECONDS."""
 

@@ -1,6 +1,7 @@
 """Conversion between the messages of the jobs contract and the domain."""
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from innosystem.client import request_id
@@ -36,6 +37,11 @@ _PRIORITIES = numbers(Priority, job_type_pb2.Priority, "PRIORITY_")
 def priority_from(value: "job_type_pb2.Priority.ValueType") -> Priority | None:
     """Return the priority, which is one less than its number in the contract; None if it is unspecified."""
     return Priority(value - 1) if value else None
+
+
+def status_message(status: JobStatus) -> "job_pb2.JobStatus.ValueType":
+    """Return the status's number in the contract."""
+    return _STATUSES[status]
 
 
 def priority_message(priority: Priority) -> "job_type_pb2.Priority.ValueType":
@@ -91,26 +97,36 @@ def completion(message: pb.JobCompletion) -> Completion:
     job_id, lease_id = UUID(message.job_id), UUID(message.lease_id)
     outcome = message.WhichOneof("outcome")
     if outcome == "error":
-        return Completion(job_id=job_id, lease_id=lease_id, outcome=_failure(message))
+        retry_after = message.retry_after.ToTimedelta() if message.HasField("retry_after") else None
+        return Completion(job_id=job_id, lease_id=lease_id, outcome=failure(message.error, retry_after))
     if outcome == "snooze":
         return Completion(job_id=job_id, lease_id=lease_id, outcome=Snooze(message.snooze.ToTimedelta()))
+    usage_units = message.usage_units if message.HasField("usage_units") else None
+    return Completion(job_id=job_id, lease_id=lease_id, outcome=output(message.output_json), usage_units=usage_units)
+
+
+def output(text: str) -> payloads.Payload:
+    """Return the output of a job.
+
+    Raises:
+        InvalidOutputJson: If it cannot be stored.
+        OutputTooLarge: If it is too large.
+    """
     try:
-        output = payloads.check(message.output_json)
+        return payloads.check(text)
     except payloads.NotStorable as error:
         raise InvalidOutputJson(str(error)) from None
     except payloads.TooLarge as error:
         raise OutputTooLarge(error.size, payloads.BYTES_MAX) from None
-    usage_units = message.usage_units if message.HasField("usage_units") else None
-    return Completion(job_id=job_id, lease_id=lease_id, outcome=output, usage_units=usage_units)
 
 
-def _failure(message: pb.JobCompletion) -> Failure:
-    error = message.error
+def failure(error: job_pb2.JobError, retry_after: timedelta | None = None) -> Failure:
+    """Return the failure of a job, which may ask for a time before the next attempt."""
     return Failure(
         type=_storable(error.type, _ERROR_TYPE_MAX),
         message=_storable(error.message, _ERROR_MESSAGE_MAX),
         retryable=error.retryable,
-        retry_after=message.retry_after.ToTimedelta() if message.HasField("retry_after") else None,
+        retry_after=retry_after,
     )
 
 
@@ -161,6 +177,7 @@ def job_message(job: Job, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_B
         queued_at=timestamp(job.queued_at),
         started_at=timestamp(job.started_at),
         completed_at=timestamp(job.completed_at),
+        callback_expires_at=timestamp(job.callback_expires_at),
         # A claim does not need it, and is a hot path.
         runner_id=str(job.runner_id) if view == job_pb2.JOB_VIEW_FULL and job.runner_id else "",
     )

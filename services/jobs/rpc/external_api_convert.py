@@ -7,6 +7,7 @@ from google.protobuf.json_format import MessageToDict, Parse
 
 from innosystem.jobs.v1 import job_type_pb2
 from services.jobs.rules.endpoints.external_api import HANDLER
+from services.jobs.rules.job_types import WEBHOOK_HANDLER
 
 
 def external_api_text(message: job_type_pb2.ExternalApi) -> str:
@@ -22,9 +23,10 @@ def external_api_message(text: str | None) -> job_type_pb2.ExternalApi | None:
 
 def with_handler(job_type: job_type_pb2.JobType) -> job_type_pb2.JobType:
     """Return a job type as it was given, with the handler that calls its endpoint if it has one."""
-    if not job_type.HasField("external_api") or job_type.processing_logic_id:
+    is_webhook = job_type.HasField("webhook")
+    if job_type.processing_logic_id or not (is_webhook or job_type.HasField("external_api")):
         return job_type
     given = job_type_pb2.JobType()
     given.CopyFrom(job_type)
-    given.processing_logic_id = HANDLER
+    given.processing_logic_id = WEBHOOK_HANDLER if is_webhook else HANDLER
     return given

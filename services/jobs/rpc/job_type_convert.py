@@ -9,7 +9,7 @@ from innosystem.jobs.v1 import job_type_pb2
 from services.jobs.rpc.convert import priority_from, priority_message
 from services.jobs.rpc.external_api_convert import external_api_message, external_api_text
 from services.jobs.rules import job_types
-from services.jobs.rules.job_types import JobType, NewJobType, Priority, ProcessorType
+from services.jobs.rules.job_types import JobType, NewJobType, Priority, ProcessorType, Webhook
 from services.jobs.rules.prices.metering import Metering
 from services.kit.rpc.convert import duration, id_or_new, timestamp
 
@@ -29,6 +29,7 @@ CHANGEABLE = (
     "input_schema_json",
     "metering",
     "external_api",
+    "webhook",
 )
 REQUIRED = frozenset({"name", "processing_logic_id"})
 
@@ -52,7 +53,7 @@ def changes(message: job_type_pb2.JobType, paths: frozenset[str]) -> dict[str, A
     return {name: value for path in sorted(paths) for name, value in _values(message, path).items()}
 
 
-def _values(message: job_type_pb2.JobType, path: str) -> dict[str, Any]:
+def _values(message: job_type_pb2.JobType, path: str) -> dict[str, Any]:  # noqa: PLR0911 -- one a field
     """Return the entity's values for one field of the message, with the contract's defaults for unset fields."""
     match path:
         case "processor_type":
@@ -78,6 +79,8 @@ def _values(message: job_type_pb2.JobType, path: str) -> dict[str, Any]:
             return _metering_values(message.metering if message.HasField("metering") else None)
         case "external_api":
             return {path: external_api_text(message.external_api) if message.HasField(path) else None}
+        case "webhook":
+            return _webhook_values(message.webhook if message.HasField("webhook") else None)
     return {path: getattr(message, path)}
 
 
@@ -97,6 +100,31 @@ def _retry_values(policy: job_type_pb2.RetryPolicy) -> dict[str, Any]:
         "retry_max_backoff": _length(max_backoff, job_types.DEFAULT_MAX_BACKOFF),
         "retry_multiplier": policy.multiplier or job_types.DEFAULT_MULTIPLIER,
     }
+
+
+def _webhook_values(webhook: job_type_pb2.Webhook | None) -> dict[str, Any]:
+    if webhook is None:
+        webhook = job_type_pb2.Webhook()
+    is_set = bool(webhook.url)
+    timeout = webhook.callback_timeout if webhook.HasField("callback_timeout") else None
+    return {
+        "webhook_url": webhook.url or None,
+        "webhook_headers": dict(sorted(webhook.headers.items())),
+        "webhook_secret_headers": dict(sorted(webhook.secret_headers.items())),
+        "webhook_signing_secret": webhook.signing_secret or None,
+        "webhook_callback_timeout": _length(timeout, job_types.DEFAULT_CALLBACK_TIMEOUT) if is_set else None,
+    }
+
+
+def webhook_message(webhook: Webhook) -> job_type_pb2.Webhook:
+    """Return the message of an endpoint."""
+    return job_type_pb2.Webhook(
+        url=webhook.url,
+        headers=webhook.headers,
+        secret_headers=webhook.secret_headers,
+        signing_secret=webhook.signing_secret,
+        callback_timeout=duration(webhook.callback_timeout),
+    )
 
 
 def _length(length: Duration | None, default: timedelta) -> timedelta:
@@ -142,6 +170,7 @@ def job_type_message(job_type: JobType) -> job_type_pb2.JobType:
         input_schema_json=job_type.input_schema or "",
         metering=_metering_message(job_type.metering) if job_type.metering else None,
         external_api=external_api_message(job_type.external_api),
+        webhook=webhook_message(job_type.webhook) if job_type.webhook else None,
         created_at=timestamp(job_type.created_at),
         updated_at=timestamp(job_type.updated_at),
         etag=job_type.etag,

@@ -14,12 +14,14 @@ from innosystem.jobs.v1 import job_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceServicer
 from services.jobs.rpc import convert
+from services.jobs.rpc.callback_calls import CallbackCalls, callback_result
 from services.jobs.rpc.charge_calls import ChargeCalls
 from services.jobs.rpc.runner_convert import announcement, runner_message
 from services.jobs.rules.entities import Job
 from services.jobs.rules.resources import JOBS, RUNNERS
 from services.jobs.rules.runners import RunnerState
 from services.jobs.rules.transitions.leasing import Claim, Renewal
+from services.jobs.usecases.callbacks import CallbackService
 from services.jobs.usecases.control import CANCELLABLE, RETRYABLE, ControlService
 from services.jobs.usecases.own_jobs import narrowing
 from services.jobs.usecases.queries import QueryService
@@ -65,13 +67,19 @@ class JobUseCases:
     runners: RunnerService
     write_offs: WriteOffs
     watching: Watching
+    callbacks: CallbackService
 
 
 class JobServicer(JobServiceServicer):
     """JobService."""
 
     def __init__(
-        self, use_cases: JobUseCases, validator: ContractValidator, tokens: PageTokens, vouchers: Vouchers
+        self,
+        use_cases: JobUseCases,
+        validator: ContractValidator,
+        tokens: PageTokens,
+        vouchers: Vouchers,
+        callback_url: str = "",
     ) -> None:
         self._submissions = use_cases.submissions
         self._queries = use_cases.queries
@@ -84,6 +92,8 @@ class JobServicer(JobServiceServicer):
         self._job_lists = ListRpc(JOBS, tokens)
         self._runner_lists = ListRpc(RUNNERS, tokens)
         self._charges = ChargeCalls(vouchers)
+        self._results = use_cases.callbacks
+        self._callbacks = CallbackCalls(use_cases.callbacks.tokens, callback_url)
 
     @for_tenants
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context, tenants: Tenants) -> pb.CreateJobResponse:
@@ -246,7 +256,7 @@ class JobServicer(JobServiceServicer):
         )
         claimed = await self._runs.claim(claim, tenants)
         return pb.ClaimJobsResponse(
-            jobs=[convert.claimed_message(job) for job in claimed.jobs],
+            jobs=[self._callbacks.claimed_message(job) for job in claimed.jobs],
             deferred_job_ids=[str(job_id) for job_id in claimed.deferred],
         )
 
@@ -254,7 +264,7 @@ class JobServicer(JobServiceServicer):
     async def CompleteJobs(
         self, request: pb.CompleteJobsRequest, context: Context, tenants: Tenants
     ) -> pb.CompleteJobsResponse:
-        parse = checked(self._validator, convert.completion)
+        parse = checked(self._validator, self._callbacks.completion)
         results = await batch_results(
             request.completions,
             "completions",
@@ -289,6 +299,13 @@ class JobServicer(JobServiceServicer):
             message=convert.return_result,
         )
         return pb.ReturnJobsResponse(results=fit(results))
+
+    async def CompleteWebhookJob(
+        self, request: pb.CompleteWebhookJobRequest, context: Context
+    ) -> pb.CompleteWebhookJobResponse:
+        callback = self._results.authenticated(UUID(request.job_id), request.callback_token)
+        status = await self._results.complete(callback_result(callback, request))
+        return pb.CompleteWebhookJobResponse(status=convert.status_message(status))
 
     @for_tenants
     async def SettleJobs(

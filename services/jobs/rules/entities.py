@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from services.jobs.rules.job_types import Priority, ProcessorType
+from services.jobs.rules.job_types import Priority, ProcessorType, Webhook
 from services.jobs.rules.prices.metering import Metering
 
 #: The largest size of a job, or a claimed job, in a message without the texts of payloads, labels and error.
@@ -107,6 +107,7 @@ class Job(NewJob):
         output_data: JSON text, only when SUCCEEDED; None also if it was read without its payloads.
         dispatched_at: When its ID was dispatched to Redis; None while it is withheld.
         lease_id: The lease it runs under, only when RUNNING.
+        callback_expires_at: Until when it waits for the result of its endpoint; None while it does not.
         completed_lease_id: The lease under which it was completed.
         completion_digest: A digest of the completion, by which a repeated one is recognized.
         usage_units: What it has used; None if it has not succeeded, or nothing was reported.
@@ -139,6 +140,7 @@ class Job(NewJob):
     runner_id: UUID | None = None
     lease_id: UUID | None = None
     lease_expires_at: datetime | None = None
+    callback_expires_at: datetime | None = None
     completed_lease_id: UUID | None = None
     completion_digest: bytes | None = None
     version: int = 1
@@ -172,6 +174,7 @@ class ClaimedJob:
     Attributes:
         processor_type_named: Whether the job type names its processor type.
         external_api: The endpoint that does the work, as JSON text, or None.
+        webhook: The endpoint to post it to, if it is WEBHOOK.
         isolated: Whether it may be the cause of its runners' deaths, and must run where it can end nothing else.
     """
 
@@ -181,6 +184,7 @@ class ClaimedJob:
     processor_type_named: bool
     timeout: timedelta
     external_api: str | None = None
+    webhook: Webhook | None = None
     isolated: bool = False
 
 

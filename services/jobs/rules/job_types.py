@@ -1,6 +1,7 @@
 """Job types: what jobs of one kind cost, and how they are run."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Self
@@ -16,6 +17,12 @@ DEFAULT_MAX_ATTEMPTS = 10
 DEFAULT_INITIAL_BACKOFF = timedelta(seconds=1)
 DEFAULT_MAX_BACKOFF = timedelta(hours=1)
 DEFAULT_MULTIPLIER = 2.0
+DEFAULT_CALLBACK_TIMEOUT = timedelta(hours=1)
+
+#: The handler of job types whose jobs are posted to an endpoint. Runners that can do that name it.
+WEBHOOK_HANDLER = "innosystem.webhook"
+#: Handlers that are part of runners: a runner that names no handlers, as those of the first release, lacks them.
+RESERVED_HANDLERS = frozenset({WEBHOOK_HANDLER})
 
 
 class ProcessorType(StrEnum):
@@ -28,16 +35,29 @@ class ProcessorType(StrEnum):
     WEBHOOK = "WEBHOOK"
 
 
-# The kinds that a runner of this release can run; a job type of another kind would only collect failures.
-RUNNABLE = frozenset({ProcessorType.SYNC, ProcessorType.ASYNC, ProcessorType.BATCH, ProcessorType.EXTERNAL_API})
-
-
 class Priority(IntEnum):
     """The order in which waiting jobs are taken; also the number in the name of the Redis list."""
 
     HIGH = 0
     MEDIUM = 1
     LOW = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """An endpoint that jobs are posted to.
+
+    Attributes:
+        secret_headers: By header the name of the secret that holds its value.
+        signing_secret: The name of the secret with the keys that sign the POST.
+        callback_timeout: How long a job waits for its result after the endpoint has accepted it.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    secret_headers: Mapping[str, str]
+    signing_secret: str
+    callback_timeout: timedelta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +75,7 @@ class NewJobType:
         unit_price_micro_cents: The price of one unit, in millionths of the currency's minor unit.
         max_cost_cents: The most that a metered job costs.
         external_api: The HTTP endpoint that does the work, as JSON text in the form of the contract, or None.
+        webhook_url: Where jobs are posted to; None unless they are WEBHOOK. The other fields of `webhook` follow.
         request_digest: A digest of the parameters, by which a repeated create is recognized.
     """
 
@@ -80,6 +101,11 @@ class NewJobType:
     unit_price_micro_cents: int | None = None
     max_cost_cents: int | None = None
     external_api: str | None = None
+    webhook_url: str | None = None
+    webhook_headers: Mapping[str, str] = field(default_factory=dict)
+    webhook_secret_headers: Mapping[str, str] = field(default_factory=dict)
+    webhook_signing_secret: str | None = None
+    webhook_callback_timeout: timedelta | None = None
     request_digest: bytes = b""
 
     @property
@@ -88,6 +114,19 @@ class NewJobType:
         if self.metering_unit is None or self.unit_price_micro_cents is None or self.max_cost_cents is None:
             return None
         return Metering(self.metering_unit, self.unit_price_micro_cents, self.max_cost_cents, self.standard_cost_cents)
+
+    @property
+    def webhook(self) -> Webhook | None:
+        """The endpoint that jobs are posted to, if they are WEBHOOK."""
+        if self.webhook_url is None or self.webhook_signing_secret is None or self.webhook_callback_timeout is None:
+            return None
+        return Webhook(
+            url=self.webhook_url,
+            headers=self.webhook_headers,
+            secret_headers=self.webhook_secret_headers,
+            signing_secret=self.webhook_signing_secret,
+            callback_timeout=self.webhook_callback_timeout,
+        )
 
     def to_store(self, request_digest: bytes) -> Self:
         """Return the job type with what the caller has left to the service."""

@@ -164,8 +164,19 @@ class MemoryJobRepository(MemoryQueue):
             job
             for job in self._jobs.values()
             if job.lease_expires_at is not None and job.lease_expires_at < now and job.id not in without
+            if job.callback_expires_at is None
         )
         return [bare(job) for job in lost][:limit]
+
+    @override
+    async def lock_overdue(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
+        now = self.now()
+        overdue = (
+            job
+            for job in self._jobs.values()
+            if job.callback_expires_at is not None and job.callback_expires_at < now and job.id not in without
+        )
+        return [bare(job) for job in overdue][:limit]
 
     @override
     async def begun(self, runner_ids: Collection[UUID], short: timedelta) -> Mapping[UUID, int]:
@@ -176,6 +187,7 @@ class MemoryJobRepository(MemoryQueue):
             if job.runner_id is not None
             and job.started_at is not None
             and job.lease_expires_at is not None
+            and job.callback_expires_at is None
             and job.lease_expires_at - job.started_at < short
         )
         return {one: counted[one] for one in runner_ids}

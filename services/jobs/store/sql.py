@@ -331,6 +331,10 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
         return await self._lock(housekeeping.LOST, limit, without)
 
     @override
+    async def lock_overdue(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
+        return await self._lock(housekeeping.OVERDUE, limit, without)
+
+    @override
     async def begun(self, runner_ids: Collection[UUID], short: timedelta) -> Mapping[UUID, int]:
         counted: Counter[UUID] = Counter()
         parameters = {"runner_ids": list(runner_ids), "short": short}

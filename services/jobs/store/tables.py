@@ -61,6 +61,11 @@ job_types = Table(
     Column("unit_price_micro_cents", BigInteger, nullable=True),
     Column("max_cost_cents", BigInteger, nullable=True),
     Column("external_api", JsonText, nullable=True),
+    Column("webhook_url", Text, nullable=True),
+    Column("webhook_headers", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("webhook_secret_headers", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("webhook_signing_secret", Text, nullable=True),
+    Column("webhook_callback_timeout", Interval, nullable=True),
     bytes_column("request_digest", nullable=False),
     created_at(),
     updated_at(),
@@ -127,6 +132,8 @@ jobs = Table(
     Column("runner_id", Uuid, nullable=True),
     Column("lease_id", Uuid, nullable=True),
     time_column("lease_expires_at", nullable=True),
+    # Set while a RUNNING job waits for the result of its endpoint: no runner has it.
+    time_column("callback_expires_at", nullable=True),
     Column("completed_lease_id", Uuid, nullable=True),
     bytes_column("completion_digest", nullable=True),
     # When the settler tries next.

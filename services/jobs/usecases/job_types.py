@@ -1,6 +1,6 @@
 """Job types: create, read, change, pause and delete them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 from services.jobs.rules import constraints
 from services.jobs.rules.endpoints.external_api import check_external_api
 from services.jobs.rules.errors import JobTypeInUse, JobTypeNameTaken, JobTypeNotFound
-from services.jobs.rules.job_types import RUNNABLE, JobType, NewJobType
+from services.jobs.rules.job_types import WEBHOOK_HANDLER, JobType, NewJobType, ProcessorType
 from services.jobs.rules.schemas.schema import InvalidSchema
 from services.jobs.usecases.ports import JobTypeCache, JobTypeRepository, Queue, SchemaChecks
 from services.kit.currencies import check_currency
@@ -37,6 +37,7 @@ class JobTypeService:
         cache: The job types that submissions have in a cache.
         queue: Notified when jobs may be dispatched again.
         checks: Checks schemas.
+        callbacks_possible: Returns whether there are keys for callback tokens.
     """
 
     def __init__(
@@ -45,13 +46,16 @@ class JobTypeService:
         job_types: JobTypeRepository,
         cache: JobTypeCache,
         queue: Queue,
+        *,
         checks: SchemaChecks,
+        callbacks_possible: Callable[[], bool],
     ) -> None:
         self.transactions = transactions
         self._job_types = job_types
         self._cache = cache
         self._queue = queue
         self._checks = checks
+        self._callbacks_possible = callbacks_possible
 
     async def create(self, new: NewJobType) -> tuple[JobType, bool]:
         """Store a job type.
@@ -60,12 +64,12 @@ class JobTypeService:
             The job type, and whether an earlier call with the same ID stored it.
 
         Raises:
-            InvalidField: If no runner runs such jobs, ISO 4217 lacks the currency, or the schema is unusable.
+            InvalidField: If fields do not fit together, ISO 4217 lacks the currency, or the schema is unusable.
             JobTypeNameTaken: If another job type has the name.
             IdempotencyKeyReused: If the ID was used with other parameters.
         """
         requested = parameters(new)
-        _check(new)
+        self._check(new)
         # A repeated call succeeds like the first, even if this release would refuse its schema.
         if new.input_schema is not None and not await self._is_stored(new.id):
             await self._check_schema(new.input_schema)
@@ -122,7 +126,7 @@ class JobTypeService:
         Raises:
             JobTypeNotFound: If the job type does not exist.
             JobTypeNameTaken: If another job type has the name.
-            InvalidField: If no runner runs such jobs, or the schema is unusable.
+            InvalidField: If fields do not fit together, or the schema is unusable.
             EtagMismatch: If the etag is not the present one.
         """
         if schema := changes.get("input_schema"):
@@ -136,7 +140,7 @@ class JobTypeService:
     async def _change(self, job_type_id: UUID, changes: Mapping[str, Any], etag: str) -> JobType:
         job_type = await self._existing(job_type_id, etag)
         changed = replace(job_type, **changes)
-        _check(changed)
+        self._check(changed)
         if changed == job_type:
             return job_type
         self._cache.changing(job_type, changed)
@@ -174,6 +178,14 @@ class JobTypeService:
         self._cache.changing(await self._existing(job_type_id, etag))
         await self._job_types.delete(job_type_id)
 
+    def _check(self, job_type: NewJobType) -> None:
+        check_definition(job_type)
+        if job_type.webhook is not None and not self._callbacks_possible():
+            problem = (
+                "can't be WEBHOOK without keys for callback tokens: give the jobs service INNOSYSTEM_CHARGE_KEYS_FILE"
+            )
+            raise InvalidField.of("job_type.processor_type", problem)
+
     async def _is_stored(self, job_type_id: UUID) -> bool:
         async with self.transactions.begin(read_only=True):
             return await self._job_types.get(job_type_id) is not None
@@ -195,10 +207,21 @@ class JobTypeService:
         return job_type
 
 
-def _check(job_type: NewJobType) -> None:
-    if job_type.processor_type not in RUNNABLE:
-        runnable = ", ".join(sorted(RUNNABLE))
-        raise InvalidField.of("job_type.processor_type", f"must be one that runners of this release run: {runnable}")
+def check_definition(job_type: NewJobType) -> None:
+    """Check that the fields of a job type fit together.
+
+    Raises:
+        InvalidField: If they do not.
+    """
+    is_webhook = job_type.processor_type is ProcessorType.WEBHOOK
+    if is_webhook != (job_type.webhook is not None):
+        problem = (
+            "must be set for a job type that is WEBHOOK" if is_webhook else "is only for job types that are WEBHOOK"
+        )
+        raise InvalidField.of("job_type.webhook", problem)
+    if is_webhook != (job_type.processing_logic_id == WEBHOOK_HANDLER):
+        problem = f"must be {WEBHOOK_HANDLER} for job types that are WEBHOOK, and only for them"
+        raise InvalidField.of("job_type.processing_logic_id", problem)
     metering = job_type.metering
     if metering is not None and metering.standard_cost_cents > metering.max_cost_cents:
         raise InvalidField.of("job_type.standard_cost_cents", "must not be above metering.max_cost_cents")
@@ -208,6 +231,7 @@ def _check(job_type: NewJobType) -> None:
 
 
 _METERING = ("metering_unit", "unit_price_micro_cents", "max_cost_cents")
+_IN_NO_DIGEST = frozenset({"id", "request_digest", "processor_type_named"})
 # The paths of parameters whose name in the contract differs.
 _PATHS = {
     "retry_initial_backoff": "retry_policy.initial_backoff",
@@ -222,10 +246,10 @@ def parameters(new: NewJobType) -> dict[str, object]:
     # Until release 0.1.0 unset `max_attempts` meant 1, and its digests are those of 1: a create of then and its repeat
     # of today, or of the replica beside this one, must be the same.
     given = replace(new, max_attempts=new.max_attempts or _UNSET_MAX_ATTEMPTS)
-    values = {
+    values: dict[str, object] = {
         f"job_type.{_PATHS.get(field.name, field.name)}": getattr(given, field.name)
         for field in fields(NewJobType)
-        if field.name not in ("id", "request_digest", "processor_type_named", *_METERING)
+        if field.name not in (*_IN_NO_DIGEST, *_METERING) and not field.name.startswith("webhook_")
     }
     # As one parameter, which earlier releases lack.
     if (metering := new.metering) is not None:
@@ -233,6 +257,8 @@ def parameters(new: NewJobType) -> dict[str, object]:
     if new.external_api is None:
         # Digests of before there were endpoints lack it.
         del values["job_type.external_api"]
+    if new.webhook is not None:
+        values["job_type.webhook"] = new.webhook
     return values if new.processor_type_named else {**values, "job_type.processor_type": None}
 
 

@@ -489,6 +489,9 @@ class JobRepository(Protocol):
     async def lock_lost(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
         """Return RUNNING jobs whose lease has ended, locked; skip locked rows."""
 
+    async def lock_overdue(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
+        """Return RUNNING jobs whose endpoint has sent no result in time, locked; skip locked rows."""
+
     async def begun(self, runner_ids: Collection[UUID], short: timedelta) -> Mapping[UUID, int]:
         """Count the jobs that runners had just begun: those that still seem to run, and those noted as lost."""
 

@@ -17,8 +17,10 @@ from services.jobs.metrics import count_changed, count_claimed
 from services.jobs.rules.entities import Backlog, Billing, BillingStatus, Charge, Job, JobStatus, Waiting, charge_due
 from services.jobs.rules.errors import JobNotFound, LeaseLost, SettlementNotAuthorised
 from services.jobs.rules.job_types import JobType
+from services.jobs.rules.transitions.callbacks import Awaiting, awaiting, was_called_back
 from services.jobs.rules.transitions.changes import Failure, applied
 from services.jobs.rules.transitions.completion import (
+    AwaitCallback,
     BillingChange,
     Charged,
     Completion,
@@ -217,17 +219,17 @@ class RunService:
             locked = await self._jobs.lock_many(job_ids, wait=wait)
             taken = await self._taken(job_ids - locked.keys(), wait=wait)
             jobs = understood_by_key(locked)
-            chosen: dict[UUID, Ending] = {}
+            chosen: dict[UUID, Ending | Awaiting] = {}
             for one in completions:
                 job = jobs.get(one.job_id)
                 if job is not None and holds_lease(job, one.lease_id) and job.id not in chosen:
-                    job_type = types.get(job.job_type_id)
-                    chosen[job.id] = ending(job, one, job_type, self._deaths, settle_after=self._settle_after)
+                    chosen[job.id] = self._end_of_run(job, one, types.get(job.job_type_id))
             await self._jobs.apply(_in_order(chosen))
             self._changed(chosen)
-            if any(end.billing_status is BillingStatus.RELEASE_DUE for end in chosen.values()):
+            ends = [end for end in chosen.values() if isinstance(end, Ending)]
+            if any(end.billing_status is BillingStatus.RELEASE_DUE for end in ends):
                 self.transactions.after_commit(self._wake_settler)
-            waits = [end.run_at for end in chosen.values() if end.run_at is not None]
+            waits = [end.run_at for end in ends if end.run_at is not None]
             if waits:
                 self.transactions.after_commit(lambda: self._queue.expect(min(waits)))
         count_changed(jobs, chosen.values())
@@ -237,6 +239,11 @@ class RunService:
             taken.get(one.job_id) or _recorded(one, jobs.get(one.job_id) or locked.get(one.job_id))
             for one in completions
         ]
+
+    def _end_of_run(self, job: Job, completion: Completion, job_type: JobType | None) -> Ending | Awaiting:
+        if isinstance(completion.outcome, AwaitCallback):
+            return awaiting(job, completion, completion.outcome)
+        return ending(job, completion, job_type, self._deaths, settle_after=self._settle_after)
 
     async def give_back(self, returns: Sequence[Return], tenants: Tenants) -> list[JobStatus | DomainError]:
         """Return jobs that their runner cannot finish to the queue, without using up an attempt.
@@ -357,6 +364,8 @@ def _recorded(completion: Completion, job: Job | DataCorrupt | None) -> Recorded
         return JobNotFound(completion.job_id)
     if isinstance(job, DataCorrupt):
         return job
+    if isinstance(completion.outcome, AwaitCallback) and was_called_back(job, completion.outcome):
+        return Recorded(job.status, None)
     if not is_repeated(job, completion):
         return LeaseLost(completion.job_id)
     return Recorded(job.status, charge_due(job))

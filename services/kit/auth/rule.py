@@ -36,12 +36,14 @@ class Rule:
         callers: The kinds of callers that may use it.
         binding: What a bound caller gets.
         scope: What an API key must be allowed; None if no API key may use the method.
+        credential: The field of the request by which callers prove themselves, in place of credentials of the call.
     """
 
     method: str
     callers: frozenset[Kind]
     binding: Binding = Binding.NOTHING
     scope: Scope | None = None
+    credential: str = ""
 
     @classmethod
     def of(cls, method: MethodDescriptor) -> Self:
@@ -53,6 +55,7 @@ class Rule:
             callers=frozenset(_KINDS[caller] for caller in policy.callers if caller in _KINDS),
             binding=Binding(policy.binding) if known else Binding.NOTHING,
             scope=_SCOPES.get(policy.scope),
+            credential=policy.credential if policy.callers == [options_pb2.CALLER_CALLBACK] else "",
         )
 
     def check(self, who: Principal) -> None:

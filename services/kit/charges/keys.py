@@ -36,6 +36,7 @@ _REFRESH_EVERY: Final = timedelta(seconds=5)
 # Which kind of message a code is for: one for another purpose is as good as a forged one. At most 16 bytes.
 CHARGE: Final = b"charge"
 RECEIPT: Final = b"receipt"
+CALLBACK: Final = b"callback"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class Key:
     def _begun(self) -> dict[bytes, Any]:
         # Each has processed the key already, which is half of the work for a short message.
         return {
-            purpose: blake2b(key=self.secret, person=purpose, digest_size=MAC_LENGTH) for purpose in (CHARGE, RECEIPT)
+            purpose: blake2b(key=self.secret, person=purpose, digest_size=MAC_LENGTH)
+            for purpose in (CHARGE, RECEIPT, CALLBACK)
         }
 
 

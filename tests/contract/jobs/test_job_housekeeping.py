@@ -12,11 +12,14 @@ from services.jobs.rules.entities import Billing, BillingStatus, Charge, JobStat
 from services.jobs.rules.holds import Reserved
 from services.jobs.rules.job_types import DEFAULT_EXPIRES_AFTER, Priority
 from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions import callbacks
+from services.jobs.rules.transitions.callbacks import CallbackResult
 from services.jobs.rules.transitions.changes import Failure, next_try
-from services.jobs.rules.transitions.completion import Completion, Snooze, ending, given_back
+from services.jobs.rules.transitions.completion import AwaitCallback, Completion, Snooze, ending, given_back
 from services.jobs.rules.transitions.control import EXPIRED, Removal, Retry
 from services.jobs.rules.transitions.leasing import Renewal
 from services.jobs.rules.transitions.rescue import Rescue
+from services.kit.charges.callbacks import Callback
 from services.kit.data.corrupt import understood
 from tests.contract.jobs.lives import DEFAULT, RUNNER, claim, complete, read, running, settled, stored, succeeded
 from tests.support.jobs_examples import LATER, MINUTE, NOW, new_job
@@ -446,3 +449,57 @@ async def test_holds_that_could_not_be_released_are_taken_again_after_longer_and
         await work.progress.forget([second.hold_id])
         await work.progress.keep([], MINUTE)
         assert await work.progress.count() == 0
+
+
+async def awaiting(begin: BeginJobs, wait: timedelta) -> tuple[UUID, Completion]:
+    [job], lease_id = await running(begin)
+    outcome = AwaitCallback(Callback(job.id, job.retry_count, job.attempt, wait))
+    completion = Completion(job_id=job.id, lease_id=lease_id, outcome=outcome)
+    async with begin() as work:
+        await work.jobs.apply([callbacks.awaiting(job, completion, outcome)])
+        await work.commit()
+    return job.id, completion
+
+
+async def test_a_posted_job_waits_under_a_lease_that_its_runner_cannot_renew(begin: BeginJobs) -> None:
+    job_id, completion = await awaiting(begin, HOUR)
+    async with begin() as work:
+        renewed = await work.jobs.renew(Renewal([completion.lease_id], [job_id], MINUTE))
+        await work.commit()
+    after = await read(begin, job_id)
+    assert not renewed.job_ids
+    assert after.status is JobStatus.RUNNING
+    assert after.lease_expires_at == after.callback_expires_at
+    assert (after.completed_lease_id, after.completion_digest) == (completion.lease_id, completion.digest)
+
+
+async def test_a_wait_that_is_over_is_overdue_and_no_loss_of_its_runner(begin: BeginJobs) -> None:
+    over, _ = await awaiting(begin, LONG_AGO)
+    ahead, _ = await awaiting(begin, HOUR)
+    [lost], _ = await running(begin, lease=LONG_AGO)
+    async with begin() as work:
+        overdue = {job.id for job in understood(await work.jobs.lock_overdue(1000))}
+        without = {job.id for job in understood(await work.jobs.lock_overdue(1000, [over]))}
+        rescued = {job.id for job in understood(await work.jobs.lock_lost(1000))}
+    assert over in overdue
+    assert ahead not in overdue
+    assert over not in without
+    assert lost.id in rescued
+    assert not {over, ahead} & rescued
+
+
+async def test_a_result_ends_a_run_whether_or_not_its_post_was_reported(begin: BeginJobs) -> None:
+    [unreported], _ = await running(begin)
+    waiting = await read(begin, (await awaiting(begin, HOUR))[0])
+    for job in (unreported, waiting):
+        callback = Callback(job.id, job.retry_count, job.attempt, HOUR)
+        result = CallbackResult(callback=callback, outcome=Payload("1", 1))
+        change = callbacks.called_back(job, result, None)
+        assert change is not None
+        async with begin() as work:
+            await work.jobs.apply([change])
+            await work.commit()
+        after = await read(begin, job.id)
+        assert (after.status, after.callback_expires_at, after.lease_id) == (JobStatus.SUCCEEDED, None, None)
+        assert after.completed_lease_id == callback.lease_id
+        assert callbacks.called_back(after, result, None) is None

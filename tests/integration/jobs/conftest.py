@@ -142,6 +142,7 @@ def world(
         wallets.stub,
         settle=lambda: loop_thread.run(parts.settler.round()),
         audit=lambda: loop_thread.run(parts.auditor.round()),
+        end_waits=lambda: loop_thread.run(parts.overdue.round()),
     )
 
 

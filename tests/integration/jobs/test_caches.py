@@ -60,7 +60,12 @@ class Process:
         self.customers = Customers()
         self.types = CachedJobTypes(work.transactions, work.job_types, settings)
         self.job_types = JobTypeService(
-            work.transactions, work.job_types, self.types, QueueForTests(), IsolatedSchemaChecks()
+            work.transactions,
+            work.job_types,
+            self.types,
+            QueueForTests(),
+            checks=IsolatedSchemaChecks(),
+            callbacks_possible=lambda: True,
         )
         self.jobs = SubmitService(
             work.transactions,

@@ -183,7 +183,7 @@ def test_a_name_is_taken_once(world: JobsStack, refused: Refused) -> None:
         ({"processor_type": job_type_pb2.PROCESSOR_TYPE_EXTERNAL_API}, "external_api"),
         ({"external_api": ExternalApi(url=ENDPOINT)}, "external_api"),
         ({"processing_logic_id": "innosystem.http"}, "processing_logic_id"),
-        ({"processor_type": job_type_pb2.PROCESSOR_TYPE_WEBHOOK}, "processor_type"),
+        ({"processor_type": job_type_pb2.PROCESSOR_TYPE_WEBHOOK}, "webhook"),
         ({"standard_cost_cents": -1}, "standard_cost_cents"),
         ({"standard_cost_cents": -(2**63)}, "standard_cost_cents"),
         ({"currency": "euro"}, "currency"),
@@ -397,7 +397,7 @@ def test_updates_with_bad_fields_are_refused(world: JobsStack, refused: Refused)
     unknown = update(job_type, "processor_type", processor_type=99)
     refused.field(stub.UpdateJobType, unknown, "job_type.processor_type")
     webhook = update(job_type, "processor_type", processor_type=job_type_pb2.PROCESSOR_TYPE_WEBHOOK)
-    refused.field(stub.UpdateJobType, webhook, "job_type.processor_type")
+    refused.field(stub.UpdateJobType, webhook, "job_type.webhook")
     negative = update(job_type, "standard_cost_cents", standard_cost_cents=-1)
     refused.field(stub.UpdateJobType, negative, "job_type.standard_cost_cents")
     refused.field(stub.UpdateJobType, update(JobType(id="?"), "name", name="x"), "job_type.id")

@@ -182,9 +182,13 @@ def _tenants(anyone: JobsStack) -> tuple[Belongings, Belongings, Belongings]:
 
 
 def _who(callers: Collection[int]) -> Kind:
-    """Return one of those who may call a method, the one that need not prove anything if possible."""
+    """Return one of those who may call a method, the one that need not prove anything if possible.
+
+    A method whose request has the credentials does not look at the caller.
+    """
     preferred = (Kind.OPERATOR, Kind.SERVICE, Kind.CLIENT, Kind.RUNNER)
-    return next(kind for kind in preferred if options_pb2.Caller.Value(f"CALLER_{kind}") in callers)
+    found = (kind for kind in preferred if options_pb2.Caller.Value(f"CALLER_{kind}") in callers)
+    return next(found, Kind.OPERATOR)
 
 
 _WHO = {

@@ -128,7 +128,9 @@ def test_every_caller_is_in_the_table(each_world: TenantsWorld) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_call_without_credentials_or_with_wrong_ones_is_refused(each_world: TenantsWorld, name: str) -> None:
     request = REQUESTS[name](each_world.a)
-    assert said_by(each_world.as_caller(""), name, request)[0] == {"NO_CREDENTIALS"}
+    # Where the request has the credentials, none besides help: those of the request are wrong here.
+    missing = "BAD_CREDENTIALS" if POLICIES[name].credential else "NO_CREDENTIALS"
+    assert said_by(each_world.as_caller(""), name, request)[0] == {missing}
     refusals = {said_by(each_world.as_caller(wrong), name, request)[1] for wrong in each_world.refused}
     assert said_by(each_world.as_caller(each_world.refused[0]), name, request)[0] == {"BAD_CREDENTIALS"}
     assert len(refusals) == 1, refusals
@@ -142,7 +144,11 @@ def test_a_method_treats_each_caller_as_the_contract_says(each_world: TenantsWor
         others = each_world.a if actor == "client/b" else each_world.b
         own = each_world.b if actor == "client/b" else each_world.a
         stack = each_world.as_caller(actor)
-        said, _ = said_by(stack, name, make(own))
+        said, told = said_by(stack, name, make(own))
+        if POLICIES[name].credential:
+            assert said == {"BAD_CREDENTIALS"}, actor
+            assert told == said_by(stack, name, make(others))[1] == said_by(stack, name, make(each_world.nobody))[1]
+            continue
         if reach(name, who) == "nothing":
             assert said == {"NOT_ALLOWED"}, actor
             assert said_by(stack, name, make(others))[0] == {"NOT_ALLOWED"}, actor

@@ -1,9 +1,9 @@
 """Makes customers, job types and jobs over gRPC, and takes jobs through their lives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import redis
@@ -69,6 +69,7 @@ class JobsStack:
     Attributes:
         settle: One round of the settler, which makes no charges here.
         audit: One round of the hold auditor.
+        end_waits: One round of the end of waits for the results of endpoints.
     """
 
     jobs: JobServiceStub
@@ -77,6 +78,7 @@ class JobsStack:
     wallets: WalletServiceStub
     settle: Callable[[], bool]
     audit: Callable[[], bool]
+    end_waits: Callable[[], bool] = lambda: False
 
     def customer(self, cents: int = 100_000) -> str:
         """Create an active customer with wallets in two currencies, and credits them."""
@@ -179,6 +181,22 @@ class JobsStack:
         [claimed] = self.claim(job.id, lease_id=lease_id).jobs
         return claimed.job, lease_id
 
+    def posted(self, **values: Any) -> tuple[job_pb2.Job, str, str]:
+        """Submit a job that is posted to an endpoint, and claim it; return it, its lease and its callback token."""
+        job, lease_id = self.job(**{"job_type": self.job_type(**WEBHOOK).name, **values}), str(uuid4())
+        request = pb.ClaimJobsRequest(
+            job_ids=[job.id], runner_id=str(uuid4()), lease_id=lease_id, handlers=["innosystem.webhook"]
+        )
+        [claimed] = self.jobs.ClaimJobs(request).jobs
+        return claimed.job, lease_id, claimed.webhook.callback_token
+
+    def awaiting(self, **values: Any) -> tuple[job_pb2.Job, str, str]:
+        """Do the same, and report that the endpoint has accepted the job."""
+        job, lease_id, token = self.posted(**values)
+        [result] = self.complete(accepted(job.id, lease_id, token))
+        assert result.HasField("recorded"), result
+        return job, lease_id, token
+
     def complete(self, *completions: pb.JobCompletion) -> list[pb.JobCompletionResult]:
         """Report results."""
         return list(self.jobs.CompleteJobs(pb.CompleteJobsRequest(completions=completions)).results)
@@ -194,6 +212,21 @@ class JobsStack:
         [result] = self.complete(done)
         assert result.HasField("recorded"), result
         return self.get(job.id)
+
+
+#: What makes a job type one whose jobs are posted to an endpoint.
+WEBHOOK: Final[Mapping[str, Any]] = {
+    "processor_type": job_type_pb2.PROCESSOR_TYPE_WEBHOOK,
+    "processing_logic_id": "innosystem.webhook",
+    "webhook": job_type_pb2.Webhook(url="https://hooks.example.com/jobs", signing_secret="hooks"),
+}
+
+
+def accepted(job_id: str, lease_id: str, token: str) -> pb.JobCompletion:
+    """The report that an endpoint has accepted a job."""
+    return pb.JobCompletion(
+        job_id=job_id, lease_id=lease_id, awaiting_callback=pb.AwaitingCallback(callback_token=token)
+    )
 
 
 def new_job_type(**values: Any) -> job_type_pb2.JobType:

@@ -121,6 +121,27 @@ def _completed(job_id: str) -> Message:
     return jobs.CompleteJobsRequest(completions=[jobs.JobCompletion(job_id=job_id, lease_id=nobody(), output_json="1")])
 
 
+def _called_back(job_id: str, token: str, output_json: str = "1") -> Message:
+    return jobs.CompleteWebhookJobRequest(job_id=job_id, callback_token=token, output_json=output_json)
+
+
+def _called_back_with(world: JobsStack, output_json: str) -> Message:
+    job, _, token = world.awaiting()
+    return _called_back(job.id, token, output_json)
+
+
+def _called_back_too_late(world: JobsStack) -> Message:
+    job, _, token = world.awaiting()
+    world.jobs.CancelJob(jobs.CancelJobRequest(job_id=job.id))
+    return _called_back(job.id, token)
+
+
+def _called_back_between_runs(world: JobsStack) -> Message:
+    job, lease_id, token = world.posted()
+    world.jobs.ReturnJobs(jobs.ReturnJobsRequest(returns=[jobs.JobReturn(job_id=job.id, lease_id=lease_id)]))
+    return _called_back(job.id, token)
+
+
 def _returned(job_id: str) -> Message:
     return jobs.ReturnJobsRequest(returns=[jobs.JobReturn(job_id=job_id, lease_id=nobody())])
 
@@ -342,6 +363,11 @@ PROVOKED: Final[dict[tuple[str, str], Provocation]] = {
     ("JobService.CompleteJobs", "LEASE_LOST"): lambda world: _completed(world.running()[0].id),
     ("JobService.CompleteJobs", "INVALID_OUTPUT_JSON"): lambda world: _completion(world, "{"),
     ("JobService.CompleteJobs", "OUTPUT_TOO_LARGE"): lambda world: _completion(world, _LARGE),
+    ("JobService.CompleteWebhookJob", "BAD_CREDENTIALS"): lambda world: _called_back(world.awaiting()[0].id, "none"),
+    ("JobService.CompleteWebhookJob", "LEASE_LOST"): _called_back_too_late,
+    ("JobService.CompleteWebhookJob", "INVALID_OUTPUT_JSON"): lambda world: _called_back_with(world, "{"),
+    ("JobService.CompleteWebhookJob", "OUTPUT_TOO_LARGE"): lambda world: _called_back_with(world, _LARGE),
+    ("JobService.CompleteWebhookJob", "DEPENDENCY_UNAVAILABLE"): _called_back_between_runs,
     ("JobService.ReturnJobs", "JOB_NOT_FOUND"): lambda _: _returned(nobody()),
     ("JobService.ReturnJobs", "LEASE_LOST"): lambda world: _returned(world.running()[0].id),
     ("JobService.SettleJobs", "JOB_NOT_FOUND"): lambda _: _settled(nobody()),

@@ -175,6 +175,12 @@ def _complete(world: JobsStack) -> Message:
     return jobs.CompleteJobsRequest(completions=completions)
 
 
+@case("JobService.CompleteWebhookJob")
+def _complete_webhook(world: JobsStack) -> Message:
+    job, _, token = world.awaiting()
+    return jobs.CompleteWebhookJobRequest(job_id=job.id, callback_token=token, output_json="1")
+
+
 @case("JobService.RenewLeases")
 def _renew(world: JobsStack) -> Message:
     job, lease_id = world.running()

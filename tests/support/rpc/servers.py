@@ -20,6 +20,7 @@ from services.customers.usecases.customers import CustomersService
 from services.jobs.__main__ import redis_client
 from services.jobs.background.announcements import StoredAnnouncements
 from services.jobs.background.dispatcher import Dispatcher
+from services.jobs.background.expiry import OverdueCallbacks
 from services.jobs.background.hold_auditor import HoldAuditor
 from services.jobs.background.settler import Settler
 from services.jobs.clients.caches import CachedJobTypes
@@ -36,6 +37,7 @@ from services.jobs.store.job_types_sql import SqlJobTypeRepository
 from services.jobs.store.pauses_sql import SqlPauseRepository
 from services.jobs.store.runners.sql import SqlRunners
 from services.jobs.store.sql import SqlJobRepository
+from services.jobs.usecases.callbacks import CallbackService
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.job_types import JobTypeService
 from services.jobs.usecases.ports import CustomerReader, KnownCustomer
@@ -47,6 +49,7 @@ from services.jobs.usecases.submission.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
 from services.kit.background import Loop
+from services.kit.charges.callbacks import CallbackTokens
 from services.kit.charges.keys import KeyRing, new_key
 from services.kit.charges.vouchers import Vouchers
 from services.kit.data.engine.database import Database
@@ -72,6 +75,8 @@ _SETTLE_AFTER = timedelta(hours=1)
 _TOKENS = PageTokens(b"the key of the page tokens of tests")
 #: What both services vouch for charges with.
 CHARGE_KEY = new_key("of-tests")
+CALLBACK_TOKENS = CallbackTokens(partial(KeyRing, [CHARGE_KEY]), lambda: datetime.now(UTC))
+CALLBACK_URL = "https://jobs.example.com"
 VOUCHERS = Vouchers(partial(KeyRing, [CHARGE_KEY]), lambda: datetime.now(UTC))
 
 
@@ -153,7 +158,15 @@ def job_types_servicer(loop: LoopThread, url: str) -> Iterator[JobTypeServicer]:
         job_types = SqlJobTypeRepository(transactions)
         known = uncached(transactions, job_types)
         yield JobTypeServicer(
-            JobTypeService(transactions, job_types, known, QueueForTests(), IsolatedSchemaChecks()), _TOKENS
+            JobTypeService(
+                transactions,
+                job_types,
+                known,
+                QueueForTests(),
+                checks=IsolatedSchemaChecks(),
+                callbacks_possible=lambda: True,
+            ),
+            _TOKENS,
         )
 
 
@@ -164,6 +177,7 @@ class JobsParts:
     servicer: JobServicer
     settler: Settler
     auditor: HoldAuditor
+    overdue: OverdueCallbacks
 
 
 @contextmanager
@@ -237,12 +251,25 @@ def jobs_servicer(
                 RunnerService(transactions, runners, announcements),
                 WriteOffs(transactions, jobs, runs, wallets),
                 watching,
+                CallbackService(
+                    transactions,
+                    jobs,
+                    job_types=known,
+                    queue=dispatcher,
+                    changes=changes,
+                    tokens=CALLBACK_TOKENS,
+                    wake_settler=nobody,
+                ),
             ),
             ContractValidator(),
             _TOKENS,
             VOUCHERS,
+            CALLBACK_URL,
         )
-        yield JobsParts(servicer, settler, auditor)
+        overdue = OverdueCallbacks(
+            transactions, jobs, job_types, queue=dispatcher, changes=changes, wake_settler=nobody
+        )
+        yield JobsParts(servicer, settler, auditor, overdue)
         for task in background:
             loop.cancel(task)
         loop.run(pubsub.aclose())

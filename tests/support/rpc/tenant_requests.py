@@ -120,6 +120,9 @@ REQUESTS: Final[dict[str, Callable[[Belongings], Message]]] = {
         lease_id=of.lease_id,
     ),
     _JOB + "CompleteJobs": lambda of: jobs.CompleteJobsRequest(completions=[_completion(of)]),
+    _JOB + "CompleteWebhookJob": lambda of: jobs.CompleteWebhookJobRequest(
+        job_id=of.running, callback_token="none", output_json="1"
+    ),
     _JOB + "RenewLeases": lambda of: jobs.RenewLeasesRequest(
         runner_id=str(uuid4()), job_ids=[of.running], lease_ids=[of.lease_id]
     ),

@@ -1,4 +1,4 @@
-"""Every RPC for operators and clients has a command, or a reason to have none, and docs/commands.md says which."""
+"""Every RPC for operators, clients and endpoints has a command, or a reason to have none: docs/commands.md has both."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ from innosystem.options.v1 import options_pb2
 from tests.support.documents import ROOT
 from tools.cli.__main__ import command_line
 
-PEOPLE = {options_pb2.CALLER_OPERATOR, options_pb2.CALLER_CLIENT}
+PEOPLE = {options_pb2.CALLER_OPERATOR, options_pb2.CALLER_CLIENT, options_pb2.CALLER_CALLBACK}
 # Functions of the SDK that make the calls.
 HELPERS = {
     "create_customer": "CreateCustomer",
@@ -30,7 +30,7 @@ def rows() -> dict[str, str]:
 
 
 def expected() -> set[str]:
-    """The RPCs that operators and clients may call."""
+    """The RPCs that operators, clients and endpoints may call."""
     return {
         method.name for service in services() for method in service.methods if PEOPLE & set(policy_of(method).callers)
     }

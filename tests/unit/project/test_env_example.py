@@ -12,6 +12,7 @@ from innosystem.shared.settings_names import SECRETS
 from innosystem.shared.settings_names import SETTINGS as NAMES
 from services.customers.settings import CustomersServerSettings
 from services.jobs.settings import (
+    CallbackSettings,
     HousekeepingSettings,
     JobsServerSettings,
     SchemaSettings,
@@ -54,6 +55,7 @@ SETTINGS: list[tuple[type[BaseSettings], str]] = [
     (RetentionSettings, "WALLETS_"),
     (HousekeepingSettings, "JOBS_"),
     (SchemaSettings, "JOBS_SCHEMA_"),
+    (CallbackSettings, "JOBS_CALLBACK_"),
     (TransportSettings, "INNOSYSTEM_"),
     (RunnerSettings, ""),
 ]

@@ -23,6 +23,8 @@ SELECT id AS job_id, customer_id, currency, status, billing_status, cost_cents, 
         WHEN started_at IS NULL AND status IN ('RUNNING', 'SUCCEEDED') THEN 'started_at'
         WHEN (lease_id IS NOT NULL) <> (status = 'RUNNING') THEN 'lease_id'
         WHEN (lease_expires_at IS NOT NULL) <> (status = 'RUNNING') THEN 'lease_expires_at'
+        WHEN callback_expires_at IS DISTINCT FROM lease_expires_at AND callback_expires_at IS NOT NULL
+            THEN 'callback_expires_at'
         WHEN (transaction_id IS NOT NULL) <> (billing_status = 'CHARGED') THEN 'transaction_id'
         WHEN hold_id IS NULL AND (billing_status IN ('HELD', 'RELEASE_DUE') OR unit_price_micro_cents IS NOT NULL)
             THEN 'hold_id'
@@ -58,7 +60,8 @@ SELECT id AS job_id, customer_id, currency, status, billing_status, cost_cents, 
     END AS disagreement,
     CASE
         WHEN status = 'RUNNING' AND lease_expires_at < now() - :late
-            THEN 'its lease ended at ' || to_char(lease_expires_at, 'YYYY-MM-DD HH24:MI:SS"Z"')
+            THEN CASE WHEN callback_expires_at IS NULL THEN 'its lease ended at ' ELSE 'its wait ended at ' END
+                || to_char(lease_expires_at, 'YYYY-MM-DD HH24:MI:SS"Z"')
         WHEN status = 'SCHEDULED' AND run_at < now() - :late
             THEN 'it was to be queued at ' || to_char(run_at, 'YYYY-MM-DD HH24:MI:SS"Z"')
         WHEN status IN ('SCHEDULED', 'PENDING') AND started_at IS NULL AND expires_at < now() - :late

@@ -165,6 +165,9 @@ JOB_TYPES = Rule(
         WHEN max_attempts NOT BETWEEN 1 AND 100 THEN 'max_attempts'
         WHEN least(timeout, expires_after, retry_initial_backoff, retry_max_backoff) <= '0' OR retry_multiplier < 1
             THEN 'durations'
+        WHEN (webhook_url IS NULL) <> (webhook_signing_secret IS NULL)
+            OR (webhook_url IS NULL) <> (webhook_callback_timeout IS NULL)
+            OR (processor_type = 'WEBHOOK') <> (webhook_url IS NOT NULL) THEN 'webhook'
         WHEN version < 1 THEN 'version'
         WHEN updated_at < created_at OR updated_at > now() + :late THEN 'updated_at'
     END

@@ -50,7 +50,7 @@ class Change:
 
 
 #: The columns of a job that is not RUNNING any more, and of one that is in no list either.
-WITHOUT_LEASE: Mapping[str, Any] = {"lease_id": None, "lease_expires_at": None}
+WITHOUT_LEASE: Mapping[str, Any] = {"lease_id": None, "lease_expires_at": None, "callback_expires_at": None}
 RUN_IS_OVER: Mapping[str, Any] = {**WITHOUT_LEASE, "dispatched_at": None}
 
 

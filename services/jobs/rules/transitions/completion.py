@@ -16,6 +16,7 @@ from services.jobs.rules.job_types import NewJobType
 from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.rules.transitions.changes import NOW, RUN_IS_OVER, Change, Failure, Requeueing, next_try, requeued
 from services.jobs.rules.transitions.deaths import PROCESS_DIED, DeathRules
+from services.kit.charges.callbacks import Callback
 from services.kit.fast_dataclasses import made
 
 SNOOZES_MAX = 100
@@ -33,8 +34,15 @@ class Snooze:
     wait: timedelta
 
 
-#: How a run ended: with an output, with a failure, or with a request to be repeated later.
-Outcome = Payload | Failure | Snooze
+@dataclass(frozen=True)
+class AwaitCallback:
+    """A run that is over for its runner: an endpoint has accepted the job, and sends the result."""
+
+    callback: Callback
+
+
+#: How a run ended: with an output, with a failure, with a request to be repeated later, or with a wait for its result.
+Outcome = Payload | Failure | Snooze | AwaitCallback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +69,9 @@ class Completion:
         outcome = self.outcome
         output = outcome.text if isinstance(outcome, Payload) else None
         failure = outcome if isinstance(outcome, Failure) else None
-        wait = outcome.wait if isinstance(outcome, Snooze) else None
+        wait: object = outcome.wait if isinstance(outcome, Snooze) else None
+        if isinstance(outcome, AwaitCallback):
+            wait = "awaiting callback"
         parts: tuple[object, ...] = (output, failure, wait)
         # The same text as in earlier releases, whose digests are stored.
         parts += () if self.usage_units is None else (self.usage_units,)

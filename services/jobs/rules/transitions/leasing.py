@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from services.jobs.rules.entities import FIXED_BYTES_MAX, Backlog, ClaimedJob, Job, JobStatus
-from services.jobs.rules.job_types import JobType
+from services.jobs.rules.job_types import RESERVED_HANDLERS, JobType
 from services.jobs.rules.transitions.changes import J
 from services.jobs.rules.transitions.completion import holds_lease
 from services.jobs.rules.transitions.rescue import is_suspect
@@ -35,7 +35,7 @@ class Claim:
 
     def serves(self, handler: str) -> bool:
         """Return whether the runner may receive jobs of this handler."""
-        return not self.handlers or handler in self.handlers
+        return handler in self.handlers or not (self.handlers or handler in RESERVED_HANDLERS)
 
     def has(self, handler: str, queue: str) -> bool:
         """Return whether the runner has named this handler, and takes jobs from this queue."""
@@ -162,6 +162,7 @@ def started(job: J, claim: Claim, now: datetime, **read: Any) -> J:
         "runner_id": claim.runner_id,
         "lease_id": claim.lease_id,
         "lease_expires_at": now + claim.lease,
+        "callback_expires_at": None,
         "version": job.version + 1,
     }
     return made(type(job), values)
@@ -176,5 +177,6 @@ def claimed_job(job: Job, job_type: JobType) -> ClaimedJob:
         processor_type_named=job_type.processor_type_named,
         timeout=job_type.timeout,
         external_api=job_type.external_api,
+        webhook=job_type.webhook,
         isolated=is_suspect(job),
     )

@@ -32,7 +32,8 @@ KNOWN = " AND ".join(
         f"priority IN ({', '.join(str(one.value) for one in Priority)})",
     )
 )
-_LOST = "status = 'RUNNING' AND lease_expires_at < now()"
+_LOST = "status = 'RUNNING' AND callback_expires_at IS NULL AND lease_expires_at < now()"
+_OVERDUE = "status = 'RUNNING' AND callback_expires_at < now()"
 _EXPIRED = "status IN ('SCHEDULED', 'PENDING') AND started_at IS NULL AND expires_at <= now()"
 _SETTLERS = _one_of("billing_status", SETTLERS)
 _DUE = f"{_SETTLERS} AND (next_try_at IS NULL OR next_try_at <= now())"
@@ -42,6 +43,12 @@ LOST = text(
     f"""
     SELECT id FROM jobs WHERE {_LOST} AND {KNOWN} AND id <> ALL(:without)
     ORDER BY lease_expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    """
+)
+OVERDUE = text(
+    f"""
+    SELECT id FROM jobs WHERE {_OVERDUE} AND {KNOWN} AND id <> ALL(:without)
+    ORDER BY callback_expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
     """
 )
 EXPIRED = text(
@@ -54,7 +61,7 @@ EXPIRED = text(
 LEFT_ALONE = text(
     " UNION ".join(
         f"(SELECT id, status, billing_status, priority FROM jobs WHERE {due} AND NOT ({KNOWN}) LIMIT :limit)"
-        for due in (_LOST, _EXPIRED, _DUE)
+        for due in (_LOST, _OVERDUE, _EXPIRED, _DUE)
     )
 )
 

@@ -136,6 +136,8 @@ CLAIM = Prepared(
         runner_id=bindparam("runner", type_=Uuid),
         lease_id=bindparam("lease", type_=Uuid),
         lease_expires_at=func.now() + bindparam("duration", type_=Interval),
+        # Replicas of an earlier release leave it where they rescue a job.
+        callback_expires_at=None,
         version=jobs.c.version + 1,
     )
     .returning(jobs.c.id, jobs.c.input_data, jobs.c.started_at)
@@ -148,6 +150,7 @@ BEGUN = Prepared(
         select(jobs.c.runner_id, func.count().label("jobs"))
         .where(
             jobs.c.status == JobStatus.RUNNING.value,
+            jobs.c.callback_expires_at.is_(None),
             jobs.c.runner_id == any_of("runner_ids", Uuid),
             jobs.c.lease_expires_at - jobs.c.started_at < bindparam("short", type_=Interval),
         )

@@ -25,6 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.selectable import TableValuedAlias
 
 from services.jobs.rules.entities import JobStatus
+from services.jobs.rules.transitions.callbacks import Awaiting, CalledBack
 from services.jobs.rules.transitions.changes import Change
 from services.jobs.rules.transitions.completion import BillingChange, Ending, GiveBack
 from services.jobs.rules.transitions.control import Removal, Retry
@@ -121,6 +122,8 @@ def _not_before_the_settlers_choice(changes: TableValuedAlias) -> ColumnElement[
 #: The statement of each class of changes; `parameters` returns what it is executed with.
 STATEMENTS = {
     Ending: _statement(Ending, _runs_under_lease),
+    Awaiting: _statement(Awaiting, _runs_under_lease),
+    CalledBack: _statement(CalledBack, _is_running),
     GiveBack: _statement(GiveBack, _runs_under_lease),
     Rescue: _statement(Rescue, _is_running),
     Removal: _statement(Removal),

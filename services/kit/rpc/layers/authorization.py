@@ -13,13 +13,22 @@ from prometheus_client import Counter
 from services.kit.auth.authentication import Authentication
 from services.kit.auth.principal import ANYONE, Principal, principal
 from services.kit.auth.rule import Rule
-from services.kit.errors import DatabaseUnavailable, DependencyUnavailable, DomainError, Draining, Overloaded
+from services.kit.errors import (
+    BadCredentials,
+    DatabaseUnavailable,
+    DependencyUnavailable,
+    DomainError,
+    Draining,
+    Overloaded,
+)
 from services.kit.observability.caller import caller
 from services.kit.rpc.layers.call import Call, Context
 
 REFUSED = Counter("innosystem_auth_refused", "Calls refused for their credentials, by reason.", ["reason"])
 
 
+#: The kind of a caller that its request proves, for logs.
+CALLBACK = "CALLBACK"
 #: How often the credentials of a stream are looked at again, and how often while that fails.
 STREAM_CHECK_SECONDS = 30.0
 STREAM_RETRY_SECONDS = 5.0
@@ -55,6 +64,23 @@ def authorized(call: Call, rule: Rule, authentication: Authentication, *, stream
             return await call(request, context)
 
     return authorized_call
+
+
+def proven_by_request(call: Call) -> Call:
+    """Wrap a call whose request has the credentials: the method checks them itself, before it does anything else.
+
+    What the caller has besides is not looked at.
+    """
+
+    async def proven_call(request: Any, context: Context) -> Any:
+        caller.set(caller.get()._replace(kind=CALLBACK))
+        try:
+            return await call(request, context)
+        except BadCredentials as error:
+            REFUSED.labels(error.reason).inc()
+            raise
+
+    return proven_call
 
 
 @asynccontextmanager

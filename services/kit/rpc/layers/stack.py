@@ -18,7 +18,7 @@ from services.kit.auth.rule import Binding, Rule
 from services.kit.limits.limits import UNLIMITED, Limits
 from services.kit.rpc.for_tenants import takes_tenants
 from services.kit.rpc.layers.access_log import logged
-from services.kit.rpc.layers.authorization import authorized
+from services.kit.rpc.layers.authorization import authorized, proven_by_request
 from services.kit.rpc.layers.call import Call, streaming
 from services.kit.rpc.layers.concurrency import limited, limited_stream
 from services.kit.rpc.layers.contract import checked, parsed
@@ -88,7 +88,10 @@ class Layers:
                 f"{rule.method} has BINDING_OWN in the contract: its servicer's method needs @for_tenants"
             )
         call = rated(limit(call, self.load), self.limits, streams=handler.response_streaming)
-        call = authorized(call, rule, self.authentication, streams=handler.response_streaming)
+        if rule.credential:
+            call = proven_by_request(call)
+        else:
+            call = authorized(call, rule, self.authentication, streams=handler.response_streaming)
         call = drained(call, self.load)
         call = timed(call, None if handler.response_streaming else self.deadline_seconds_max)
         call = logged(method, traced(method, reported(call)), streams=handler.response_streaming)

@@ -31,7 +31,9 @@ def allows(rule: Rule, who: Principal) -> bool:
 @pytest.mark.parametrize("name", RULES)
 def test_a_method_admits_the_kinds_that_its_policy_names_and_no_other(name: str) -> None:
     admitted = {kind for kind in Kind if allows(RULES[name], Principal(kind=kind, name="x"))}
-    assert admitted == RULES[name].callers != set()
+    assert admitted == RULES[name].callers
+    # A method whose request has the credentials is for no kind of caller, and any other one is for some.
+    assert bool(admitted) != bool(RULES[name].credential)
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -2,9 +2,11 @@
 
 import pytest
 
+from innosystem.jobs.v1 import job_type_pb2
 from innosystem.jobs.v1.job_type_pb2 import JobType
 from tools.cli.__main__ import main
-from tools.cli.commands.job_types.fields import FIELDS
+from tools.cli.commands.job_types.fields import FIELDS, set_option
+from tools.errors import UsageError
 
 CREATE = ("job-types", "create", "--name", "greet", "--standard-cost", "0EUR")
 
@@ -88,3 +90,23 @@ def test_the_parts_of_a_price_by_usage_are_read_as_they_are_shown_and_emptied() 
     for name in ("unit", "unit_price", "maximum_cost"):
         FIELDS[name].write(job_type, FIELDS[name].read(""))
     assert not job_type.HasField("metering")
+
+
+def test_an_endpoint_of_webhooks_is_read_from_json_and_sets_type_and_handler() -> None:
+    job_type = JobType()
+    set_option(job_type, "webhook", '{"url": "https://hooks.example.com/", "signing_secret": "hooks"}')
+    assert job_type.webhook.url == "https://hooks.example.com/"
+    assert job_type.processor_type == job_type_pb2.PROCESSOR_TYPE_WEBHOOK
+    assert job_type.processing_logic_id == "innosystem.webhook"
+    shown = str(FIELDS["webhook"].show(job_type))
+    again = JobType()
+    set_option(again, "webhook", shown)
+    assert again == job_type
+    set_option(again, "webhook", "")
+    assert not again.HasField("webhook")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"adress": "x"}'], ids=["no JSON", "no object", "an unknown field"])
+def test_an_endpoint_of_webhooks_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--webhook: no JSON of the contract's Webhook"):
+        set_option(JobType(), "webhook", text)

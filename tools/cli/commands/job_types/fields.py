@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from innosystem.jobs.v1.job_type_pb2 import JobType
 
-ProcessorTypeName: TypeAlias = Literal["SYNC", "ASYNC", "BATCH", "EXTERNAL_API", "UNSPECIFIED"]
+ProcessorTypeName: TypeAlias = Literal["SYNC", "ASYNC", "BATCH", "EXTERNAL_API", "WEBHOOK", "UNSPECIFIED"]
 
 WRITABLE: Final = (
     "name",
@@ -44,6 +44,7 @@ WRITABLE: Final = (
     "input_schema_json",
     "metering",
     "external_api",
+    "webhook",
 )
 """The paths of an update_mask."""
 
@@ -52,7 +53,7 @@ HELP: Final = {
     "processing_logic_id": "The handler that runners call.",
     "processor_type": (
         "SYNC if the handler is a blocking function, ASYNC if it is a coroutine: runners log a warning if it is not. "
-        "UNSPECIFIED, the default, for either. EXTERNAL_API goes with --external-api, which sets it."
+        "UNSPECIFIED, the default, for either. --external-api and --webhook set EXTERNAL_API and WEBHOOK."
     ),
     "standard_cost": "The price of one job with its currency, such as 0.05EUR; 0EUR for free jobs.",
     "unit": "What usage is counted in, such as token: jobs that report usage then cost what they use.",
@@ -72,10 +73,14 @@ HELP: Final = {
     "enabled": "Whether jobs may be submitted.",
     "input_schema": "A JSON Schema (draft 2020-12) against which inputs are checked at submission.",
     "external_api": "The HTTP endpoint called in place of a handler: url, method, headers, body, rules, output.",
+    "webhook": (
+        "The endpoint that jobs are posted to, as JSON of the contract's Webhook: "
+        '{"url": "https://hooks.example.com/jobs", "signing_secret": "hooks", "callback_timeout": "3600s"}.'
+    ),
 }
 
 
-_IN_FILES: Final = ("input_schema", "external_api")
+_IN_FILES: Final = ("input_schema", "external_api", "webhook")
 
 
 def _help(name: str) -> Parameter:
@@ -116,6 +121,14 @@ class JobTypeOptions:
             help=f"A YAML file, or - for standard input, with t{HELP['external_api'][1:]}",
         ),
     ] = None
+    webhook: Annotated[
+        str | None,
+        Parameter(
+            allow_leading_hyphen=True,
+            show_default=False,
+            help=f"A file, or - for standard input, with t{HELP['webhook'][1:]}",
+        ),
+    ] = None
     enabled: Annotated[bool | None, _help("enabled")] = None
 
     def set_on(self, job_type: "JobType") -> None:
@@ -126,7 +139,7 @@ class JobTypeOptions:
 
         Raises:
             UsageError: A value is not allowed; names its option.
-            OSError: The file with the schema can't be read.
+            OSError: The file with the schema or the endpoint can't be read.
         """
         for name, value in vars(self).items():
             if value is not None:
@@ -292,6 +305,25 @@ def _set_schema(job_type: "JobType", text: str) -> None:
     job_type.input_schema_json = text
 
 
+def _set_webhook(job_type: "JobType", text: str) -> None:
+    from google.protobuf.json_format import Parse, ParseError
+
+    job_type.ClearField("webhook")
+    if text.strip():
+        try:
+            Parse(text, job_type.webhook)
+            job_type.processor_type = "PROCESSOR_TYPE_WEBHOOK"  # type: ignore[assignment] # protobuf takes names
+            job_type.processing_logic_id = "innosystem.webhook"
+        except ParseError as error:
+            raise ValueError(f"no JSON of the contract's Webhook: {error}") from None
+
+
+def _show_webhook(job_type: "JobType") -> str:
+    from google.protobuf.json_format import MessageToJson
+
+    return MessageToJson(job_type.webhook, preserving_proto_field_name=True) if job_type.HasField("webhook") else ""
+
+
 def _indented(text: str) -> str:
     """Return JSON that a person can edit; a text of several lines as it is."""
     return text if "\n" in text or not text else json.dumps(json.loads(text), indent=2, ensure_ascii=False)
@@ -338,5 +370,6 @@ FIELDS: Final = {
     "enabled": _plain("enabled", _read_yes_or_no),
     "input_schema": JobTypeField(str, _set_schema, lambda job_type: _indented(job_type.input_schema_json)),
     "external_api": JobTypeField(str, set_external_api, show_external_api),
+    "webhook": JobTypeField(str, _set_webhook, _show_webhook),
 }
 """The fields by the names of their options."""

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 from tools.cli.commands.jobs.columns import job_columns
 from tools.cli.commands.jobs.control import cancel, retry, watch, write_off
 from tools.cli.commands.jobs.show import show
+from tools.cli.commands.jobs.webhook import complete_webhook
 from tools.cli.connect import platform
 from tools.cli.follow import INTERVAL, Interval, Watch, follow_list
 from tools.cli.listing import Found, collect
@@ -14,12 +15,13 @@ from tools.cli.options import Filter, Limit, OrderBy
 from tools.cli.output import TABLE, Columns, Output, print_list
 from tools.cli.times import PastTime, created_between
 
-app = App(name="jobs", help="List, show, watch, cancel, retry or write off jobs.")
+app = App(name="jobs", help="List, show, watch, cancel, retry or write off jobs, or report the result of a webhook.")
 app.command(show)
 app.command(cancel)
 app.command(retry)
 app.command(watch)
 app.command(write_off)
+app.command(complete_webhook)
 
 
 @app.command(name="list")
