@@ -106,7 +106,7 @@ def test_an_endpoint_of_webhooks_is_read_from_json_and_sets_type_and_handler() -
     assert not again.HasField("webhook")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"adress": "x"}'], ids=["no JSON", "no object", "an unknown field"])
+@pytest.mark.parametrize("text", ["{", '{"adress": "x"}'], ids=["no JSON", "an unknown field"])
 def test_an_endpoint_of_webhooks_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--webhook: no JSON of the contract's Webhook"):
         set_option(JobType(), "webhook", text)

@@ -113,7 +113,7 @@ def test_an_endpoint_is_read_from_yaml() -> None:
         ("standard_cost", "5USD", "the job type is priced in EUR, which can't be changed to USD"),
         ("standard_cost", "5", "not an amount with its currency"),
         ("default_priority", "URGENT", "'URGENT' is not HIGH or MEDIUM or LOW"),
-        ("processor_type", "WEBHOOK", "is not SYNC or ASYNC or BATCH or EXTERNAL_API"),
+        ("processor_type", "MAGIC", "is not SYNC or ASYNC or BATCH or EXTERNAL_API"),
         ("max_attempts", "many", "is not a whole number"),
         ("retry_multiplier", "twice", "is not a number"),
         ("enabled", "perhaps", "is not true or false"),
