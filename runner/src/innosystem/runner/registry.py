@@ -186,11 +186,19 @@ class Registry:
         """
         self._middleware.append(describe_middleware(function))
 
-    def resources(self, modes: Collection[Mode]) -> list[Resource]:
+    def with_only(self, handler: Handler) -> "Registry":
+        """Return a registry with one handler, and with the resources and middleware of this one."""
+        made = Registry()
+        made._handlers = {handler.id: handler}
+        made._resources, made._middleware = self._resources, self._middleware
+        return made
+
+    def resources(self, modes: Collection[Mode], given: Container[Any] = ()) -> list[Resource]:
         """Return the resources that handlers take, each after those that it takes itself.
 
         Args:
             modes: How the handlers run that are asked for.
+            given: The types that need not be made.
 
         Raises:
             HandlerRegistrationError: A handler takes a type that no resource makes.
@@ -198,20 +206,23 @@ class Registry:
         found: dict[Any, Resource] = {}
         for each in self._handlers.values():
             if each.mode in modes:
-                found |= {one.type: one for one in self.resources_of(each)}
+                found |= {one.type: one for one in self.resources_of(each, given)}
         return list(found.values())
 
-    def resources_of_runner(self) -> list[Resource]:
+    def resources_of_runner(self, given: Container[Any] = ()) -> list[Resource]:
         """Return what is made in the runner's own process: for its handlers, the middleware, and `on_failure`.
+
+        Args:
+            given: The types that need not be made.
 
         Raises:
             HandlerRegistrationError: One of them takes a type that no resource makes.
         """
-        found = {one.type: one for one in self.resources(IN_RUNNER)}
+        found = {one.type: one for one in self.resources(IN_RUNNER, given)}
         around = [("The middleware", each) for each in self._middleware]
         around += [("The on_failure", each.on_failure) for each in self._handlers.values() if each.on_failure]
         for what, each in around:
-            ordered = in_order(self._resources, each.resources.values(), f"{what} {each}")
+            ordered = in_order(self._resources, each.resources.values(), f"{what} {each}", given)
             found |= {one.type: one for one in ordered}
         return list(found.values())
 

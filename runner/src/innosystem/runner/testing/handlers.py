@@ -1,4 +1,4 @@
-"""Helpers for tests of handlers: run a handler as a runner would, without any server."""
+"""Run a handler once, as a runner would."""
 
 import asyncio
 import json
@@ -76,7 +76,7 @@ async def run_handler_async(
             f"run_handler has no argument {', '.join(unknown)}; the fields of the job are: "
             f"{', '.join(JobFields.__annotations__)}"
         )
-    found = _find(handler)
+    found = find(handler)
     if timeout_seconds is not None:
         job.setdefault("deadline", datetime.now(UTC) + timedelta(seconds=timeout_seconds))
     stop = StopSignal()
@@ -133,7 +133,12 @@ def run_handler(
     return asyncio.run(run_handler_async(handler, input, timeout_seconds=timeout_seconds, resources=resources, **job))
 
 
-def _find(handler: Callable[..., Any] | str) -> Handler:
+def find(handler: Callable[..., Any] | str) -> Handler:
+    """Return a handler by its function or its ID; a function need not be registered.
+
+    Raises:
+        HandlerRegistrationError: No handler has this ID, or the function cannot be one.
+    """
     if not isinstance(handler, str):
         return default_registry.of(handler) or describe(handler, handler_id=handler.__qualname__)
     found = default_registry.get(handler)

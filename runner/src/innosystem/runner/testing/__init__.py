@@ -1,0 +1,17 @@
+"""A kit for tests of handlers: no server is needed, and no wait between attempts takes time."""
+
+from innosystem.runner.testing.handlers import JobFields, run_handler, run_handler_async
+from innosystem.runner.testing.jobs import Attempt, Cancellation, JobResult, run_job, run_job_async
+from innosystem.runner.testing.rules import JobRules
+
+__all__ = [
+    "Attempt",
+    "Cancellation",
+    "JobFields",
+    "JobResult",
+    "JobRules",
+    "run_handler",
+    "run_handler_async",
+    "run_job",
+    "run_job_async",
+]
