@@ -76,6 +76,9 @@ def test_jobs_are_counted_by_queue_type_and_end_by_the_service_and_by_the_runner
     assert ran[of("innosystem_runner_run_seconds_count", handler="e2e.double", outcome="succeeded")] == 3
     assert ran[of("innosystem_runner_run_seconds_count", handler="e2e.fails", outcome="failed")] == 1
     assert (ran[of("innosystem_runner_slots")], ran[of("innosystem_runner_stuck_handlers")]) == (32, 0)
+    lag = "innosystem_runner_loop_lag_seconds"
+    until_sync(lambda: read(runner)[of(f"{lag}_count")] > 0)
+    assert 0 < read(runner)[of(f"{lag}_sum")] < 60
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from typing import Final, NoReturn, Self
 
 import structlog
 
-from innosystem.runner.metrics import BLOCKED_SECONDS
+from innosystem.runner.metrics import BLOCKED_SECONDS, LOOP_LAG
 from innosystem.runner.stack_traces import thread_stack
 from innosystem.shared.log_lines import flush_all
 
@@ -72,6 +72,7 @@ class LoopWatchdog:
         self._loop_thread = threading.get_ident()
         self._closing = threading.Event()
         self._responded = True
+        self._asked_at = 0.0
         self._blocked_seconds = 0.0
         self._blocked_at = float("-inf")
         self._stop_at: float | None = None
@@ -143,6 +144,7 @@ class LoopWatchdog:
             self._arm(now)
         if self._responded:
             self._responded, self._blocked_seconds, self._logged = False, 0.0, False
+            self._asked_at = time.monotonic()
             self._loop.call_soon_threadsafe(self._respond)
             return
         self._blocked_seconds += seconds
@@ -173,6 +175,7 @@ class LoopWatchdog:
         }
 
     def _respond(self) -> None:
+        LOOP_LAG.observe(time.monotonic() - self._asked_at)
         self._responded = True
         if not self._closing.is_set():
             self._take_signals()

@@ -30,6 +30,12 @@ BLOCKED_SECONDS = Counter(
     "innosystem_runner_loop_blocked_seconds", "How long handlers have kept the event loop from running."
 )
 
+LOOP_LAG = Histogram(
+    "innosystem_runner_loop_lag_seconds",
+    "How long the event loop took to respond, measured four times a second.",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
+)
+
 
 def outcome_label(outcome: Outcome) -> str:
     """Return how a run ended, for a label."""
