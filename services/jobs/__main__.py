@@ -59,6 +59,7 @@ from services.jobs.usecases.callbacks import CallbackService
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.job_types import JobTypeService
 from services.jobs.usecases.ports import QueueUnavailable
+from services.jobs.usecases.progress import ProgressService
 from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.run import RunService
 from services.jobs.usecases.runners import RunnerService
@@ -307,6 +308,7 @@ def build_use_cases(settings: Settings, stores: Stores, limits: Limits, charge_k
             limits=submission_limits,
         ),
         runs=runs,
+        progress=ProgressService(transactions, jobs, changes=changes),
         runners=RunnerService(transactions, stores.runners, announcements),
         write_offs=WriteOffs(transactions, jobs, runs, stores.wallets),
         watching=watching,

@@ -57,6 +57,17 @@ async def waits(value: Any) -> Any:
     return value["n"]
 
 
+@handler("e2e.continues")
+async def continues(value: Any, job: JobContext) -> Any:
+    """Leave a checkpoint and wait, or return what an earlier run has left."""
+    if job.last_checkpoint is None:
+        job.progress(25, "a quarter")
+        await job.checkpoint({"row": 7})
+        Path(value["begun"]).touch()  # noqa: ASYNC240 - an empty file
+        await asyncio.sleep(600)
+    return job.last_checkpoint
+
+
 @handler("e2e.poison")
 async def poison(value: Any) -> None:
     """Kills the process that it runs in, once so many others have begun."""

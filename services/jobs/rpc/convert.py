@@ -8,7 +8,16 @@ from innosystem.client import request_id
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from services.jobs.rpc.external_api_convert import external_api_message
-from services.jobs.rules.entities import BillingStatus, Charge, ClaimedJob, Job, JobError, JobStatus, QueueStats
+from services.jobs.rules.entities import (
+    BillingStatus,
+    Charge,
+    ClaimedJob,
+    Job,
+    JobError,
+    JobStatus,
+    Progress,
+    QueueStats,
+)
 from services.jobs.rules.errors import InvalidOutputJson, OutputTooLarge
 from services.jobs.rules.job_types import Priority, ProcessorType
 from services.jobs.rules.prices.metering import Metering
@@ -17,9 +26,10 @@ from services.jobs.rules.schemas import payloads
 from services.jobs.rules.submission import Submission
 from services.jobs.rules.transitions.changes import Failure
 from services.jobs.rules.transitions.completion import Completion, Snooze
+from services.jobs.rules.transitions.progress import CHECKPOINT_BYTES_MAX, Report
 from services.jobs.usecases.run import Kept, Recorded, Return
 from services.jobs.usecases.submission.known_jobs import Submitted
-from services.kit.errors import DomainError
+from services.kit.errors import DomainError, InvalidField
 from services.kit.rpc.convert import duration, id_or_new, moment, numbers, timestamp
 from services.kit.rpc.responses import narrow_result
 from services.kit.rpc.status import to_status
@@ -136,6 +146,41 @@ def job_return(message: pb.JobReturn) -> Return:
     return Return(UUID(message.job_id), UUID(message.lease_id), message.reason, message.not_served, wait or None)
 
 
+def progress_report(message: pb.ProgressReport) -> Report:
+    """Return what a handler says, in a message that satisfies the contract.
+
+    Raises:
+        InvalidField: If the checkpoint can't be stored, or is too large.
+    """
+    said = message.progress if message.HasField("progress") else None
+    return Report(
+        job_id=UUID(message.job_id),
+        lease_id=UUID(message.lease_id),
+        sequence=message.sequence,
+        percent=None if said is None else said.percent,
+        message="" if said is None else said.message,
+        checkpoint=_checkpoint(message.checkpoint_json) if message.checkpoint_json else None,
+    )
+
+
+def _checkpoint(text: str) -> payloads.Payload:
+    try:
+        checkpoint = payloads.check(text)
+        if checkpoint.size > CHECKPOINT_BYTES_MAX:
+            raise payloads.TooLarge(checkpoint.size)
+    except payloads.NotStorable as error:
+        raise InvalidField.of("checkpoint_json", f"can't be stored: {error}") from None
+    except payloads.TooLarge as error:
+        problem = f"has {error.size} bytes and may have {CHECKPOINT_BYTES_MAX}: store the data elsewhere"
+        raise InvalidField.of("checkpoint_json", problem) from None
+    return checkpoint
+
+
+def progress_result(result: DomainError | None) -> pb.ProgressReportResult:
+    """Return the result of a report."""
+    return pb.ProgressReportResult(error=None if result is None else to_status(result))
+
+
 def _storable(text: str, length_max: int) -> str:
     # The message of an exception may hold any character; PostgreSQL stores all but NUL.
     return text[:length_max].replace("\x00", "\N{REPLACEMENT CHARACTER}")
@@ -179,6 +224,7 @@ def job_message(job: Job, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_B
         completed_at=timestamp(job.completed_at),
         callback_expires_at=timestamp(job.callback_expires_at),
         # A claim does not need it, and is a hot path.
+        progress=_progress_message(job.progress) if job.progress else None,
         runner_id=str(job.runner_id) if view == job_pb2.JOB_VIEW_FULL and job.runner_id else "",
     )
 
@@ -190,6 +236,10 @@ def _metering_message(metering: Metering) -> job_type_pb2.Metering:
         max_cost_cents=metering.max_cost_cents,
         standard_cost_cents=metering.standard_cost_cents,
     )
+
+
+def _progress_message(progress: Progress) -> job_pb2.JobProgress:
+    return job_pb2.JobProgress(percent=progress.percent, message=progress.message, at=timestamp(progress.at))
 
 
 def _narrow(job: job_pb2.Job) -> job_pb2.Job:
@@ -266,6 +316,7 @@ def claimed_message(claimed: ClaimedJob) -> pb.ClaimedJob:
         request_id=claimed.job.request_id,
         isolated=claimed.isolated,
         external_api=external_api_message(claimed.external_api),
+        checkpoint_json=claimed.checkpoint or "",
     )
 
 

@@ -24,6 +24,7 @@ from services.jobs.rules.transitions.leasing import Claim, Renewal
 from services.jobs.usecases.callbacks import CallbackService
 from services.jobs.usecases.control import CANCELLABLE, RETRYABLE, ControlService
 from services.jobs.usecases.own_jobs import narrowing
+from services.jobs.usecases.progress import ProgressService
 from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.run import RunService
 from services.jobs.usecases.runners import RunnerService
@@ -64,6 +65,7 @@ class JobUseCases:
     queries: QueryService
     control: ControlService
     runs: RunService
+    progress: ProgressService
     runners: RunnerService
     write_offs: WriteOffs
     watching: Watching
@@ -85,6 +87,7 @@ class JobServicer(JobServiceServicer):
         self._queries = use_cases.queries
         self._control = use_cases.control
         self._runs = use_cases.runs
+        self._progress = use_cases.progress
         self._runners = use_cases.runners
         self._write_offs = use_cases.write_offs
         self._watching = use_cases.watching
@@ -285,6 +288,19 @@ class JobServicer(JobServiceServicer):
         )
         kept = await self._runs.renew(renewal, tenants)
         return convert.kept_message(kept, convert.no_ids(request.job_ids))
+
+    @for_tenants
+    async def ReportProgress(
+        self, request: pb.ReportProgressRequest, context: Context, tenants: Tenants
+    ) -> pb.ReportProgressResponse:
+        results = await batch_results(
+            request.reports,
+            "reports",
+            parse=checked(self._validator, convert.progress_report),
+            work=partial(self._progress.report, tenants=tenants),
+            message=convert.progress_result,
+        )
+        return pb.ReportProgressResponse(results=fit(results))
 
     @for_tenants
     async def ReturnJobs(

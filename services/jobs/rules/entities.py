@@ -50,6 +50,21 @@ class JobError:
     at: datetime
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is, as its handler says.
+
+    Attributes:
+        percent: From 0 to 100.
+        sequence: The number of the report, which increases during a run.
+    """
+
+    percent: float
+    message: str
+    at: datetime
+    sequence: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
     """A job about to be stored.
@@ -117,7 +132,8 @@ class Job(NewJob):
         deaths: The number of deaths, of runners and of its own process, that count against it.
         early_losses: The number of rescues of runs that had just begun.
         retry_count: How often it was retried after it was final.
-        version: The number of changes, which is also the etag.
+        version: The number of changes, which is also the etag. Progress is no change of the job.
+        progress: How far the present or last run is; only read by `get` and `get_many`.
     """
 
     output_data: str | None = None
@@ -144,11 +160,17 @@ class Job(NewJob):
     completed_lease_id: UUID | None = None
     completion_digest: bytes | None = None
     version: int = 1
+    progress: Progress | None = None
 
     @property
     def etag(self) -> str:
         """The etag, which changes with every change of the job."""
         return str(self.version)
+
+    @property
+    def revision(self) -> "Revision":
+        """The state of the job and its progress, which only grows."""
+        return Revision(self.version, self.progress.sequence if self.progress else 0)
 
     @property
     def notes_bytes(self) -> int:
@@ -157,6 +179,17 @@ class Job(NewJob):
         if self.error is not None:
             texts += [self.error.type, self.error.message]
         return sum(len(text.encode()) for text in texts)
+
+
+class Revision(NamedTuple):
+    """A state that a watcher may see: a later one is greater.
+
+    Attributes:
+        sequence: The number of the last progress of the present run; 0 before the first.
+    """
+
+    version: int
+    sequence: int
 
 
 @dataclass(frozen=True)
@@ -176,6 +209,7 @@ class ClaimedJob:
         external_api: The endpoint that does the work, as JSON text, or None.
         webhook: The endpoint to post it to, if it is WEBHOOK.
         isolated: Whether it may be the cause of its runners' deaths, and must run where it can end nothing else.
+        checkpoint: What an earlier run has left for this one, as JSON text; None if there is nothing.
     """
 
     job: Job
@@ -186,6 +220,7 @@ class ClaimedJob:
     external_api: str | None = None
     webhook: Webhook | None = None
     isolated: bool = False
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,13 @@ from services.jobs.rules.entities import (
     Payloads,
     QueueStats,
     Release,
+    Revision,
     Unsettled,
 )
 from services.jobs.rules.job_types import Priority
 from services.jobs.rules.statistics import queue_stats
 from services.jobs.rules.transitions.changes import Change, applied
-from services.jobs.rules.transitions.completion import BillingChange
+from services.jobs.rules.transitions.completion import BillingChange, Ending
 from services.jobs.rules.transitions.control import Retry
 from services.jobs.rules.transitions.leasing import (
     Claim,
@@ -41,7 +42,8 @@ from services.jobs.rules.transitions.leasing import (
     foreign_types,
     started,
 )
-from services.jobs.store.queue_memory import MemoryQueue, Row, bare, whole
+from services.jobs.rules.transitions.progress import Report, may_have_checkpoint
+from services.jobs.store.queue_memory import MemoryQueue, Row, bare, said, whole
 from services.jobs.store.unserved_memory import MemoryUnserved
 from services.kit.data.audit.memory import MemoryAuditLog
 from services.kit.errors import DataCorrupt
@@ -87,14 +89,19 @@ class MemoryJobRepository(MemoryQueue):
         locked = await self.lock_many(claim.job_ids)
         paused = {key for key, job in locked.items() if self._is_paused(job)}
         kinds = {job.job_type_id: self._types[job.job_type_id] for job in locked.values()}
-        choice = choose(claim, locked, paused, now, foreign_types(claim, kinds))
+        left = {
+            key: said.checkpoint.size
+            for key, job in locked.items()
+            if may_have_checkpoint(job) and (said := self._said.get(key)) is not None and said.checkpoint is not None
+        }
+        choice = choose(claim, locked, paused, now, foreign_types(claim, kinds), left=left)
         await self.withhold([*choice.withheld, *choice.unserved])
         for job_id in choice.granted:
             self._jobs[job_id] = started(self._jobs[job_id], claim, now)
         chosen = {*choice.granted, *choice.repeated}
         running = [whole(self._jobs[key]) for key in dict.fromkeys(claim.job_ids) if key in chosen]
         return Claimed(
-            tuple(claimed_job(job, self._types[job.job_type_id]) for job in running),
+            tuple(claimed_job(job, self._types[job.job_type_id], self._checkpoint(job.id)) for job in running),
             choice.deferred,
             unserved=tuple(Backlog(locked[key].queue, locked[key].job_type_id) for key in choice.unserved),
         )
@@ -125,11 +132,28 @@ class MemoryJobRepository(MemoryQueue):
                     after = replace(after, next_try_at=max(after.next_try_at, row.next_try_at))
                 case Retry():
                     after = replace(after, expires_at=now + self._types[row.job_type_id].expires_after)
+            if isinstance(change, Ending) and change.status is JobStatus.SUCCEEDED:
+                self._said.pop(row.id, None)
             self._jobs[row.id] = after
+
+    @override
+    async def report(self, reports: Sequence[Report]) -> None:
+        for one in reports:
+            before = self._said.get(one.job_id)
+            if before is None or before.lease_id != one.lease_id or before.sequence < one.sequence:
+                self._said[one.job_id] = said(before, one, self.now())
+
+    def _checkpoint(self, job_id: UUID) -> str | None:
+        found = self._said.get(job_id)
+        return None if found is None or found.checkpoint is None else found.checkpoint.text
 
     @override
     async def versions(self, job_ids: Collection[UUID]) -> Mapping[UUID, int]:
         return {key: job.version for key in job_ids if (job := self._jobs.get(key)) is not None}
+
+    @override
+    async def revisions(self, job_ids: Collection[UUID]) -> Mapping[UUID, Revision]:
+        return {key: job.revision for key, job in (await self.get_many(job_ids)).items()}
 
     @override
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
@@ -254,6 +278,8 @@ class MemoryJobRepository(MemoryQueue):
     async def delete_many(self, job_ids: Collection[UUID]) -> int:
         receipts = self._transactions.resource.tables.setdefault("receipts", {})
         deleted = [self._jobs.pop(job_id) for job_id in job_ids if job_id in self._jobs]
+        for job in deleted:
+            self._said.pop(job.id, None)
         for job in deleted:
             if job.billing_status is BillingStatus.CHARGED:
                 receipts[job.id] = job.customer_id

@@ -10,9 +10,11 @@ from uuid import UUID
 from typing_extensions import override
 
 from services.jobs.rules import constraints
-from services.jobs.rules.entities import Job, JobStatus, Lane, ListKey, NewJob, Turns, Waiting, is_dispatched
+from services.jobs.rules.entities import Job, JobStatus, Lane, ListKey, NewJob, Progress, Turns, Waiting, is_dispatched
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.resources import JOBS
+from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.progress import Report
 from services.jobs.usecases.ports import JobRepository
 from services.kit.auth.tenants import Tenants
 from services.kit.data.errors import StillReferenced
@@ -27,6 +29,25 @@ class Row(Job):
 
     next_try_at: datetime | None = None
     settle_attempts: int = 0
+
+
+@dataclass(frozen=True)
+class Said:
+    """What handlers have said about a job."""
+
+    lease_id: UUID
+    sequence: int
+    progress: Progress | None
+    checkpoint: Payload | None
+
+
+def said(before: Said | None, report: Report, now: datetime) -> Said:
+    """Return what is stored after a report."""
+    checkpoint = before.checkpoint if before else None
+    progress = before.progress if before and before.lease_id == report.lease_id else None
+    if report.percent is not None:
+        progress = Progress(report.percent, report.message, now, report.sequence)
+    return Said(report.lease_id, report.sequence, progress, report.checkpoint or checkpoint)
 
 
 _OWN = frozenset({"next_try_at", "settle_attempts"})
@@ -52,12 +73,24 @@ class MemoryQueue(MemoryRepository[Job, NewJob], JobRepository):
     def _paused_queues(self) -> set[str]:
         return {name for name, paused in self._transactions.resource.tables.get("queues", {}).items() if paused}
 
+    @property
+    def _said(self) -> dict[UUID, Said]:
+        return self._transactions.resource.tables.setdefault("job_progress", {})
+
+    def _progress(self, row: Row) -> Progress | None:
+        found = self._said.get(row.id)
+        if found is None or found.progress is None or row.started_at is None:
+            return None
+        of_this_run = row.lease_id in (None, found.lease_id)
+        return replace(found.progress, sequence=found.sequence) if of_this_run else None
+
     @override
     async def get(self, entity_id: UUID, wanted: Specification = ALWAYS, *, full: bool = True) -> Job | None:
         row = self._jobs.get(entity_id)
         if row is None or not wanted.matches(row):
             return None
-        return whole(row) if full else bare(row)
+        job = whole(row) if full else bare(row)
+        return replace(job, progress=self._progress(row))
 
     @override
     async def own(self, job_ids: Collection[UUID], tenants: Tenants) -> set[UUID]:
@@ -69,7 +102,8 @@ class MemoryQueue(MemoryRepository[Job, NewJob], JobRepository):
 
     @override
     async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, Job]:
-        return {key: bare(row) for key in ids if (row := self._jobs.get(key)) is not None}
+        rows = [row for key in ids if (row := self._jobs.get(key)) is not None]
+        return {row.id: replace(bare(row), progress=self._progress(row)) for row in rows}
 
     @override
     async def create_many(

@@ -1,7 +1,7 @@
 """Jobs in PostgreSQL: a batch is a fixed number of statements, and locks rows in the order of their IDs."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -27,6 +27,7 @@ from services.jobs.rules.entities import (
     Payloads,
     QueueStats,
     Release,
+    Revision,
     Turns,
     Unsettled,
     Waiting,
@@ -46,9 +47,10 @@ from services.jobs.rules.transitions.leasing import (
     foreign_types,
     started,
 )
+from services.jobs.rules.transitions.progress import Report, may_have_checkpoint
 from services.jobs.store import stored_values
 from services.jobs.store.job_types_sql import SqlJobTypeRepository
-from services.jobs.store.statements import housekeeping, queue, statistics, submit, transitions
+from services.jobs.store.statements import housekeeping, progress, queue, statistics, submit, transitions
 from services.jobs.store.statements import run as statements
 from services.jobs.store.statements.job_types import FREE_TYPES
 from services.jobs.store.statements.lists import select_live
@@ -70,6 +72,7 @@ from services.kit.query.specification import ALWAYS, Comparison, Specification
 
 # The columns that a new job lacks, as they are stored.
 _UNTOUCHED = {field.name: field.default for field in fields(Job) if field.default is not MISSING}
+_DECODED = {"error": stored_values.error, "labels": stored_values.labels, "progress": stored_values.progress}
 _FIRST_LANE, _LAST_TYPE = Lane(UUID(int=0), UUID(int=0)), UUID(int=2**128 - 1)
 
 
@@ -88,9 +91,10 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
         self._known_types: dict[UUID, JobType] = {}
 
     def _entity(self, row: Mapping[Any, Any]) -> Job:
-        if row["error"] is None and not row["labels"]:
+        if row["error"] is None and not row["labels"] and row["progress"] is None:
             return super()._entity(row)
-        return super()._entity({**row, "error": stored_values.error(row), "labels": stored_values.labels(row)})
+        decoded = {name: decode(row) for name, decode in _DECODED.items()}
+        return super()._entity({**row, **decoded})
 
     @override
     async def audit(self, changes: Sequence[tuple[Job, Job]]) -> None:
@@ -130,6 +134,10 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
             return False
         # Jobs that ended without success have an index of their own.
         return super()._leads(ordering, comparison) or only_dead(comparison)
+
+    @override
+    async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, Job | DataCorrupt]:
+        return await self._by_id(statements.GET_MANY_SHOWN, {"ids": list(ids)})
 
     @override
     async def payloads(self, job_ids: Collection[UUID]) -> Mapping[UUID, Payloads]:
@@ -191,16 +199,18 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
             return Claimed((), ())
         types, unusable = await self._types(versions)
         known = {k: job for k, job in locked.items() if job.job_type_id in types}
-        choice = choose(claim, known, paused, now, foreign_types(claim, types))
+        left = await self._checkpoint_sizes(known.values())
+        choice = choose(claim, known, paused, now, foreign_types(claim, types), left=left)
         if choice.withheld or choice.unserved:
             await self.withhold([*choice.withheld, *choice.unserved])
         running = await self._start(claim, [locked[job_id] for job_id in choice.granted])
         if choice.repeated:
             repeated = await self._all(statements.GET_MANY_WHOLE, {"ids": list(choice.repeated)})
             running.update((job.id, job) for job in understood(repeated))
+        checkpoints = await self._checkpoints(running.keys() & left)
         return Claimed(
             jobs=tuple(
-                claimed_job(running[job_id], types[running[job_id].job_type_id])
+                claimed_job(running[job_id], types[running[job_id].job_type_id], checkpoints.get(job_id))
                 for job_id in dict.fromkeys(claim.job_ids)
                 if job_id in running
             ),
@@ -216,6 +226,14 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
         jobs = {job.id: job for job in granted}
         rows = await self._execute(statements.CLAIM, statements.claim_parameters(claim, jobs.keys()))
         return {job_id: started(jobs[job_id], claim, now, input_data=input_data) for job_id, input_data, now in rows}
+
+    async def _checkpoint_sizes(self, jobs: Iterable[Job]) -> dict[UUID, int]:
+        """Return the sizes of the checkpoints that jobs have. Of jobs that have never run nothing is read."""
+        again = [job.id for job in jobs if may_have_checkpoint(job)]
+        return dict(await self._execute(progress.CHECKPOINT_SIZES, {"ids": again})) if again else {}
+
+    async def _checkpoints(self, job_ids: Collection[UUID]) -> dict[UUID, str]:
+        return dict(await self._execute(progress.CHECKPOINTS, {"ids": list(job_ids)})) if job_ids else {}
 
     async def _types(self, versions: Mapping[UUID, int]) -> tuple[dict[UUID, JobType], tuple[DataCorrupt, ...]]:
         """Return the job types of these versions; read only those that are not known in their version."""
@@ -251,6 +269,16 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
     async def apply(self, changes: Sequence[Change]) -> None:
         for kind, same in groupby(changes, type):
             await self._execute(transitions.STATEMENTS[kind], transitions.parameters(kind, list(same)))
+
+    @override
+    async def report(self, reports: Sequence[Report]) -> None:
+        if reports:
+            await self._execute(progress.STORE, progress.parameters(reports))
+
+    @override
+    async def revisions(self, job_ids: Collection[UUID]) -> Mapping[UUID, Revision]:
+        rows = await self._execute(progress.REVISIONS, {"ids": list(job_ids)})
+        return {job_id: Revision(version, sequence) for job_id, version, sequence in rows}
 
     @override
     async def versions(self, job_ids: Collection[UUID]) -> Mapping[UUID, int]:

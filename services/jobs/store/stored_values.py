@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.jobs.rules.entities import Billing, BillingStatus, JobError, ListKey
+from services.jobs.rules.entities import Billing, BillingStatus, JobError, ListKey, Progress
 from services.jobs.rules.job_types import Priority
 from services.kit.data.corrupt import noted
 from services.kit.errors import DataCorrupt
@@ -34,6 +34,14 @@ def error(row: Mapping[Any, Any]) -> JobError | None:
     if (type(known["type"]), type(known["message"]), type(known["attempt"])) != (str, str, int):
         raise corrupt(row["id"], "error", "a field of another type")
     return JobError(**{**known, "at": at})
+
+
+def progress(row: Mapping[Any, Any]) -> Progress | None:
+    """Return the progress of a row, which the statement has put together."""
+    if row["progress"] is None:
+        return None
+    percent, message, at, sequence = row["progress"]
+    return Progress(float(percent), message, datetime.fromisoformat(at), sequence)
 
 
 def labels(row: Mapping[Any, Any]) -> Mapping[str, str]:

@@ -296,6 +296,27 @@ Index(
 # GetQueueStats: the completions of the last minute; and retention: the oldest.
 Index("ix_jobs_completed_at", jobs.c.completed_at, postgresql_where=text("completed_at IS NOT NULL"))
 
+# What handlers say during their runs (rules/transitions/progress.py). Apart from the jobs: a report must not write a new version of
+# the wide row of a job, with entries in its indexes.
+job_progress = Table(
+    "job_progress",
+    metadata,
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    # The last report that was stored. A repeated or late one changes nothing.
+    Column("lease_id", Uuid, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("percent", Double, nullable=True),
+    Column("message", Text, nullable=False, server_default=text("''")),
+    # When `percent` and `message` were reported.
+    time_column("reported_at", nullable=True),
+    Column("checkpoint", JsonText, nullable=True),
+    Column("checkpoint_bytes", Integer, nullable=False, server_default=text("0")),
+    CheckConstraint("percent BETWEEN 0 AND 100", name="percent_in_range"),
+    CheckConstraint("(percent IS NULL) = (reported_at IS NULL)", name="reported_with_percent"),
+    # As for runners: a report writes a new version of the row into the same page. Checkpoints are stored out of line.
+    postgresql_with={"fillfactor": 50},
+)
+
 # Queues that have been paused or resumed; all others are not paused.
 queues = Table(
     "queues",

@@ -21,6 +21,7 @@ from services.jobs.rules.entities import (
     Payloads,
     QueueStats,
     Release,
+    Revision,
     Turns,
     Unsettled,
     Waiting,
@@ -33,6 +34,7 @@ from services.jobs.rules.schemas.verdict import Verdict
 from services.jobs.rules.transitions.changes import Change
 from services.jobs.rules.transitions.completion import Deduction, Released
 from services.jobs.rules.transitions.leasing import Claim, Claimed, Renewal, Renewed
+from services.jobs.rules.transitions.progress import Report
 from services.kit.auth.tenants import Tenants
 from services.kit.errors import DataCorrupt, DomainError
 from services.kit.query.page import ListQuery, Page
@@ -432,13 +434,25 @@ class JobRepository(Protocol):
         """Extend the leases of RUNNING jobs, skipping locked rows."""
 
     async def apply(self, changes: Sequence[Change]) -> None:
-        """Write changes, each of another job that is locked; changes of one class stand together."""
+        """Write changes, each of another job that is locked; changes of one class stand together.
+
+        Of jobs that SUCCEEDED, progress and checkpoint are removed.
+        """
 
     async def audit(self, changes: Sequence[tuple[Job, Job]]) -> None:
         """Write changes made by people to the audit trail, each job before and after."""
 
+    async def report(self, reports: Sequence[Report]) -> None:
+        """Store what handlers say, each report of another job that is locked and runs under its lease.
+
+        A report whose sequence is not above the last one under the lease changes nothing.
+        """
+
     async def versions(self, job_ids: Collection[UUID]) -> Mapping[UUID, int]:
         """Return the versions of the jobs that exist."""
+
+    async def revisions(self, job_ids: Collection[UUID]) -> Mapping[UUID, Revision]:
+        """Return what watchers see of the jobs that exist: their versions, and the numbers of their progress."""
 
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
         """Count waiting and running jobs, ordered by queue and priority; of all queues if none is named."""

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from services.jobs.rules.entities import Job, is_at_rest
+from services.jobs.rules.entities import Job, Revision, is_at_rest
 from services.jobs.rules.errors import JobNotFound
 from services.jobs.usecases.own_jobs import narrowing
 from services.jobs.usecases.ports import JobRepository
@@ -25,11 +25,11 @@ _BACKOFF_SECONDS_MAX = 2.0
 
 
 class _Watcher:
-    """One stream: the version that it has reached, and the state that it yields next."""
+    """One stream: the revision that it has reached, and the state that it yields next."""
 
     def __init__(self) -> None:
         self._next: Job | None = None
-        self._version = 0
+        self._revision = Revision(0, 0)
         self._changed = asyncio.Event()
         self._gone = False
         self.corrupt: DataCorrupt | None = None
@@ -38,15 +38,15 @@ class _Watcher:
         """Yield a state next, unless the stream has a later one; None if the job no longer exists."""
         if job is None or isinstance(job, DataCorrupt):
             self._gone, self.corrupt = True, job
-        elif job.version > self._version:
-            self._next, self._version = job, job.version
+        elif job.revision > self._revision:
+            self._next, self._revision = job, job.revision
         else:
             return
         self._changed.set()
 
-    def is_behind(self, version: int) -> bool:
-        """Whether the stream has not reached this version yet."""
-        return self._version < version
+    def is_behind(self, revision: Revision) -> bool:
+        """Whether the stream has not reached this state yet."""
+        return self._revision < revision
 
     async def next(self) -> Job | None:
         """Wait for the next state; None after the last."""
@@ -148,10 +148,10 @@ class Watching:
         if not self._watchers:
             return
         async with self.transactions.begin(read_only=True):
-            versions = await self._jobs.versions(list(self._watchers))
+            revisions = await self._jobs.revisions(list(self._watchers))
         for job_id, watchers in self._watchers.items():
-            version = versions.get(job_id)
-            if version is None or any(watcher.is_behind(version) for watcher in watchers):
+            revision = revisions.get(job_id)
+            if revision is None or any(watcher.is_behind(revision) for watcher in watchers):
                 self._changed.add(job_id)
 
     async def _offer_changed(self) -> None:

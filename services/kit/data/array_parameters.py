@@ -95,6 +95,7 @@ _WRITERS = _Writers(
         type(None): lambda _: "NULL",
         bool: lambda value: "t" if value else "f",
         int: str,
+        float: repr,
         str: _quoted,
         UUID: str,
         bytes: lambda value: f'"\\\\x{value.hex()}"',

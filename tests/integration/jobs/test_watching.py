@@ -15,6 +15,8 @@ from services.jobs.clients.job_changes import JobChanges
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.errors import JobNotFound
 from services.jobs.rules.transitions.leasing import Claim
+from services.jobs.rules.transitions.progress import Report
+from services.jobs.usecases.progress import ProgressService
 from services.jobs.usecases.watch import Watching
 from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.background import together
@@ -43,6 +45,7 @@ class Process:
         self.watching = Watching(self.work.transactions, self.work.jobs, compare_seconds=compare_seconds)
         self.changes = JobChanges(self.watching, client, prefix, poll_seconds=compare_seconds)
         self._control = control_service(self.work, QueueForTests(), self.changes)
+        self._progress = ProgressService(self.work.transactions, self.work.jobs, changes=self.changes)
 
     async def stored(self) -> UUID:
         async with self.work.transactions.begin():
@@ -55,6 +58,15 @@ class Process:
         """Make the job run, without a notification."""
         async with self.work.transactions.begin():
             await self.work.jobs.claim(Claim([job_id], uuid7(), uuid7(), MINUTE, 1000))
+
+    async def report(self, job_id: UUID, sequence: int, percent: float) -> None:
+        """Report progress of the job's run, with a notification."""
+        async with self.work.transactions.begin():
+            job = await self.work.jobs.get(job_id)
+        assert job is not None
+        assert job.lease_id is not None
+        said = Report(job_id=job_id, lease_id=job.lease_id, sequence=sequence, percent=percent)
+        assert await self._progress.report([said], ALL_TENANTS) == [None]
 
     async def cancel(self, job_id: UUID) -> None:
         """Cancel the job, with a notification."""
@@ -238,3 +250,28 @@ async def test_a_job_that_is_not_understood_any_more_ends_its_own_stream_and_the
         await spoiled.next()
     with pytest.raises(DataCorrupt):
         await Stream(other, bad).next()
+
+
+async def test_progress_is_told_in_another_process(processes: Processes) -> None:
+    one, other = await processes.start(), await processes.start()
+    job_id = await one.stored()
+    await one.claim(job_id)
+    stream = Stream(other, job_id)
+    assert (await stream.next()).progress is None
+    for sequence, percent in ((1, 12.5), (2, 25.0)):
+        await one.report(job_id, sequence, percent)
+        progress = (await stream.next()).progress
+        assert progress is not None
+        assert progress.percent == percent
+
+
+async def test_progress_that_nobody_told_of_is_found_by_comparison(processes: Processes) -> None:
+    one, other = await processes.start(), await processes.start(OFTEN)
+    job_id = await one.stored()
+    await one.claim(job_id)
+    stream = Stream(other, job_id)
+    running = await stream.next()
+    assert running.lease_id is not None
+    async with one.work.transactions.begin():
+        await one.work.jobs.report([Report(job_id=job_id, lease_id=running.lease_id, sequence=1, percent=5.0)])
+    assert (await stream.next()).progress is not None

@@ -44,8 +44,20 @@ class StoredJob:
     not_served: bool = False
     return_wait: Duration = field(default_factory=Duration)
     isolated: bool | None = None
+    reports: list[job_service_pb2.ProgressReport] = field(default_factory=list)
     completion: job_service_pb2.JobCompletion | None = None
     settlement: job_service_pb2.JobSettlement | None = None
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """The checkpoints, the last one last."""
+        return [one.checkpoint_json for one in self.reports if one.checkpoint_json]
+
+    @property
+    def progress(self) -> list[tuple[float, str]]:
+        """The progress, the last one last."""
+        said = [one.progress for one in self.reports if one.HasField("progress")]
+        return [(one.percent, one.message) for one in said]
 
     @property
     def output(self) -> Any:
@@ -112,11 +124,14 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         self.claims: list[job_service_pb2.ClaimJobsRequest] = []
         self.announced: list[job_service_pb2.ClaimJobsRequest] = []
         self.renewals: list[job_service_pb2.RenewLeasesRequest] = []
-        # While cleared, the responses to announcements, claims, renewals or completions are held back.
+        # While cleared, the responses to announcements, claims, reports, renewals or completions are held back.
         self.announcing = asyncio.Event()
         self.announcing.set()
         self.claiming = asyncio.Event()
         self.claiming.set()
+        self.takes_progress = True
+        self.reporting = asyncio.Event()
+        self.reporting.set()
         self.renewing = asyncio.Event()
         self.completing = asyncio.Event()
         self.renewing.set()
@@ -179,6 +194,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
                 processing_logic_id=stored.handler_id,
                 request_id=stored.request_id,
                 isolated=stored.isolated,
+                checkpoint_json=next((one for one in stored.checkpoints[::-1]), ""),
             )
             claimed.MergeFromString(bytes([3 << 3, stored.processor_type]))
             claimed.timeout.FromNanoseconds(int(stored.timeout_seconds * 1e9))
@@ -237,6 +253,24 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
                     else job_service_pb2.LEASE_END_LOST,
                 )
         await self.renewing.wait()
+        return response
+
+    async def ReportProgress(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
+        await self.outage.check(context)
+        if not self.takes_progress:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        self.batches["progress"] += 1
+        await self.reporting.wait()
+        response = job_service_pb2.ReportProgressResponse()
+        for report in request.reports:
+            result = response.results.add()
+            stored = self.jobs[report.job_id]
+            if self.item_errors:
+                result.error.CopyFrom(self.item_errors.pop())
+            elif stored.lease_id != report.lease_id:
+                result.error.CopyFrom(status(code_pb2.ABORTED, "LEASE_LOST"))
+            else:
+                stored.reports.append(report)
         return response
 
     async def ReturnJobs(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802

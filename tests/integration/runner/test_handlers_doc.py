@@ -10,7 +10,7 @@ import pytest
 from tests.support.documents import Document
 
 # How many tests each module of the guide has.
-TESTS = {"my_handlers": 6, "my_orders": 2, "my_embeddings": 2, "my_pages": 1}
+TESTS = {"my_handlers": 6, "my_orders": 2, "my_embeddings": 2, "my_imports": 1, "my_pages": 1}
 
 
 @pytest.mark.parametrize(("module", "tests"), TESTS.items())

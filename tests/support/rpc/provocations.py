@@ -146,6 +146,13 @@ def _returned(job_id: str) -> Message:
     return jobs.ReturnJobsRequest(returns=[jobs.JobReturn(job_id=job_id, lease_id=nobody())])
 
 
+def _reported(job_id: str, lease_id: str = "", checkpoint_json: str = "") -> Message:
+    report = jobs.ProgressReport(
+        job_id=job_id, lease_id=lease_id or nobody(), sequence=1, checkpoint_json=checkpoint_json
+    )
+    return jobs.ReportProgressRequest(reports=[report])
+
+
 def _settled(job_id: str, receipt: bytes = b"") -> Message:
     transaction = jobs.ChargeTransaction(id=nobody(), receipt=receipt)
     return jobs.SettleJobsRequest(settlements=[jobs.JobSettlement(job_id=job_id, transaction=transaction)])
@@ -370,6 +377,9 @@ PROVOKED: Final[dict[tuple[str, str], Provocation]] = {
     ("JobService.CompleteWebhookJob", "DEPENDENCY_UNAVAILABLE"): _called_back_between_runs,
     ("JobService.ReturnJobs", "JOB_NOT_FOUND"): lambda _: _returned(nobody()),
     ("JobService.ReturnJobs", "LEASE_LOST"): lambda world: _returned(world.running()[0].id),
+    ("JobService.ReportProgress", "JOB_NOT_FOUND"): lambda _: _reported(nobody()),
+    ("JobService.ReportProgress", "LEASE_LOST"): lambda world: _reported(world.running()[0].id),
+    ("JobService.ReportProgress", "INVALID_FIELD"): lambda world: _reported(world.running()[0].id, nobody(), "{"),
     ("JobService.SettleJobs", "JOB_NOT_FOUND"): lambda _: _settled(nobody()),
     ("JobService.SettleJobs", "NOT_ALLOWED"): lambda _: _settled(nobody(), receipt=b"forged"),
     ("JobTypeService.CreateJobType", "JOB_TYPE_NAME_TAKEN"): lambda world: _new_type(world, name=world.job_type().name),

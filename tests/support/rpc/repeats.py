@@ -187,6 +187,16 @@ def _renew(world: JobsStack) -> Message:
     return jobs.RenewLeasesRequest(runner_id=str(uuid4()), lease_ids=[lease_id], job_ids=[job.id])
 
 
+@case("JobService.ReportProgress")
+def _report_progress(world: JobsStack) -> Message:
+    job, lease_id = world.running()
+    progress = job_pb2.JobProgress(percent=50, message="half")
+    report = jobs.ProgressReport(
+        job_id=job.id, lease_id=lease_id, sequence=1, progress=progress, checkpoint_json='{"row": 7}'
+    )
+    return jobs.ReportProgressRequest(reports=[report])
+
+
 @case("JobService.ReturnJobs")
 def _return(world: JobsStack) -> Message:
     job, lease_id = world.running()

@@ -41,6 +41,7 @@ from services.jobs.usecases.callbacks import CallbackService
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.job_types import JobTypeService
 from services.jobs.usecases.ports import CustomerReader, KnownCustomer
+from services.jobs.usecases.progress import ProgressService
 from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.run import RunService
 from services.jobs.usecases.runners import RunnerService
@@ -248,6 +249,7 @@ def jobs_servicer(
                 QueryService(transactions, jobs, job_types, runners),
                 control,
                 runs,
+                ProgressService(transactions, jobs, changes=changes),
                 RunnerService(transactions, runners, announcements),
                 WriteOffs(transactions, jobs, runs, wallets),
                 watching,

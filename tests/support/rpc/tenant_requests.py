@@ -126,6 +126,9 @@ REQUESTS: Final[dict[str, Callable[[Belongings], Message]]] = {
     _JOB + "RenewLeases": lambda of: jobs.RenewLeasesRequest(
         runner_id=str(uuid4()), job_ids=[of.running], lease_ids=[of.lease_id]
     ),
+    _JOB + "ReportProgress": lambda of: jobs.ReportProgressRequest(
+        reports=[jobs.ProgressReport(job_id=of.running, lease_id=of.lease_id, sequence=1)]
+    ),
     _JOB + "ReturnJobs": lambda of: jobs.ReturnJobsRequest(
         returns=[jobs.JobReturn(job_id=of.running, lease_id=str(uuid4()))]
     ),

@@ -9,6 +9,7 @@ from services.jobs.rules.schemas import payloads
 from services.jobs.rules.schemas.schema import WEIGHT_MAX
 from services.jobs.rules.submission import HORIZON
 from services.jobs.rules.transitions.completion import SNOOZES_MAX
+from services.jobs.rules.transitions.progress import CHECKPOINT_BYTES_MAX
 from services.kit.data.repositories.search import ROWS_READ_MAX
 from services.kit.query.filter import COMPARISONS_MAX, DEPTH_MAX, FILTER_LENGTH_MAX
 from services.kit.query.order import ORDER_BY_LENGTH_MAX
@@ -33,6 +34,7 @@ CONSTANTS = {
         f"At most {payloads.BYTES_MAX // 1024**2} MiB",
         f"more than {payloads.DIGITS_MAX:,} digits",
     ],
+    "ProgressReport.checkpoint_json": [f"at most {CHECKPOINT_BYTES_MAX:,} bytes"],
     "JobError.type": [f"at most {convert._ERROR_TYPE_MAX} characters"],
     "JobError.message": [f"at most {convert._ERROR_MESSAGE_MAX:,} characters"],
     "JobCompletion.snooze": [f"{SNOOZES_MAX} times"],

@@ -85,7 +85,9 @@ def test_a_coroutine_that_blocks_beyond_its_timeout_is_warned_of() -> None:
 
 
 def test_a_field_that_a_job_does_not_have_is_refused_with_those_it_has() -> None:
-    with pytest.raises(TypeError, match=r"no argument foo; .*: job_id, customer_id, .*, usage_meter$"):
+    with pytest.raises(
+        TypeError, match=r"no argument foo; .*: job_id, customer_id, .*, usage_meter, last_checkpoint, listener$"
+    ):
         run_handler(lambda _: None, foo=1)  # type: ignore[call-arg]
 
 

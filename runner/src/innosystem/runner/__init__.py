@@ -21,7 +21,7 @@ helps to test them.
 
 from innosystem.runner.batch import Batch, BatchItem
 from innosystem.runner.context import JobContext
-from innosystem.runner.errors import HandlerRegistrationError, JobError, Snooze
+from innosystem.runner.errors import CheckpointError, HandlerRegistrationError, JobError, Snooze
 from innosystem.runner.outcome import Failed, Outcome, Snoozed, Succeeded
 from innosystem.runner.registry import Handler, Registry, handler, middleware, resource
 from innosystem.runner.usage_meter import UsageMeter
@@ -29,6 +29,7 @@ from innosystem.runner.usage_meter import UsageMeter
 __all__ = [
     "Batch",
     "BatchItem",
+    "CheckpointError",
     "Failed",
     "Handler",
     "HandlerRegistrationError",

@@ -1,14 +1,16 @@
 """The job as its handler sees it."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
 from innosystem.jobs.v1 import job_service_pb2
+from innosystem.runner.saying import Listener, checkpoint_of, failed_checkpoint, progress_of, stored
 from innosystem.runner.stop_signal import StopSignal
 from innosystem.runner.usage_meter import UsageMeter
 
@@ -31,6 +33,8 @@ class JobContext:
         request_id: The ID of the request that submitted the job. Calls that the handler makes with
             `innosystem.client` carry the same ID.
         deadline: When the run times out; None without a time limit.
+        last_checkpoint: What an earlier run of the job has passed to `checkpoint`; None if there is nothing.
+        listener: For the runner; handlers call `progress` and `checkpoint`.
         stop: For the runner; handlers call `stop_requested`.
         usage_meter: For the runner; handlers call `usage`.
     """
@@ -47,8 +51,10 @@ class JobContext:
     deadline: datetime | None
     rescue_count: int = 0
     snooze_count: int = 0
+    last_checkpoint: Any = None
     stop: StopSignal | None = field(default=None, repr=False, compare=False)
     usage_meter: UsageMeter = field(default_factory=UsageMeter, repr=False, compare=False)
+    listener: Listener | None = field(default=None, repr=False, compare=False)
 
     @property
     def logger(self) -> FilteringBoundLogger:
@@ -89,6 +95,35 @@ class JobContext:
         """
         self.usage_meter.add(units)
 
+    def progress(self, percent: float, message: str = "") -> None:
+        """Say how far the run is, for GetJob and WatchJob. Costs little: the runner sends the last one, once a second.
+
+        Args:
+            percent: From 0 to 100.
+            message: What the handler does, for people; truncated to 500 characters.
+
+        Raises:
+            ValueError: The percentage is not between 0 and 100.
+        """
+        said = progress_of(percent, message)
+        if self.listener is not None:
+            self.listener.progress(said)
+
+    def checkpoint(self, data: Any) -> Awaitable[None]:
+        """Store data for the next run of the job, which gets it as `last_checkpoint`; it replaces the last one.
+
+        In `async def` handlers, `await` the call; in others it blocks. When it returns, the data is stored: it survives
+        the end of this runner. It is kept until the job has SUCCEEDED, also for RetryJob.
+
+        Args:
+            data: Anything that is JSON, at most 256 KiB; None removes the last checkpoint.
+
+        Raises:
+            CheckpointError: It is not stored. Retryable unless the data is not JSON or too large.
+        """
+        text = checkpoint_of(data)
+        return stored(failed_checkpoint("There is no run") if self.listener is None else self.listener.checkpoint(text))
+
     def stop_requested(self) -> bool:
         """Return whether the run's result is no longer wanted, for handlers in threads.
 
@@ -100,13 +135,20 @@ class JobContext:
         return self.stop is not None and self.stop.requested
 
     @classmethod
-    def of(cls, claimed: job_service_pb2.ClaimedJob, timeout_seconds: float | None, stop: StopSignal) -> Self:
+    def of(
+        cls,
+        claimed: job_service_pb2.ClaimedJob,
+        timeout_seconds: float | None,
+        stop: StopSignal,
+        listener: Listener | None = None,
+    ) -> Self:
         """Describe a claimed job whose run starts now.
 
         Args:
             claimed: The job as ClaimJobs returned it.
             timeout_seconds: How long the run may take.
             stop: The signal that asks the run to stop.
+            listener: Takes what the handler says.
         """
         job = claimed.job
         return cls(
@@ -122,5 +164,7 @@ class JobContext:
             deadline=None if timeout_seconds is None else datetime.now(UTC) + timedelta(seconds=timeout_seconds),
             rescue_count=job.rescue_count,
             snooze_count=job.snooze_count,
+            last_checkpoint=json.loads(claimed.checkpoint_json) if claimed.checkpoint_json else None,
             stop=stop,
+            listener=listener,
         )

@@ -57,6 +57,13 @@ class Snooze(Exception):
         self.delay_seconds = _seconds(delay)
 
 
+class CheckpointError(JobError):
+    """A checkpoint that is not stored, raised by `JobContext.checkpoint`.
+
+    A handler that does not catch it fails. It is retryable unless the data can never be stored.
+    """
+
+
 class HandlerRegistrationError(Exception):
     """A handler that cannot be registered, or a module of handlers that cannot be loaded."""
 

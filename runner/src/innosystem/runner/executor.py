@@ -27,6 +27,7 @@ from innosystem.runner.process_slots import PoolSlots, SuspectSlots
 from innosystem.runner.processor_types import RUNNABLE, ProcessorTypes, type_name
 from innosystem.runner.registry import IN_POOL, IN_RUNNER, Handler, Mode, Registry
 from innosystem.runner.resources import Values
+from innosystem.runner.saying import Listener
 from innosystem.runner.stop_signal import StopReason, StopSignal
 from innosystem.runner.task_and_thread_executor import TaskAndThreadExecutor
 
@@ -105,12 +106,18 @@ class Executor:
             return f"this runner has no handler {claimed.processing_logic_id!r}"
         return None
 
-    async def execute(self, claimed: job_service_pb2.ClaimedJob, stop: StopSignal | None = None) -> Outcome:
+    async def execute(
+        self,
+        claimed: job_service_pb2.ClaimedJob,
+        stop: StopSignal | None = None,
+        listener: Listener | None = None,
+    ) -> Outcome:
         """Run a job's handler to its end. Anything that happens in the handler becomes an outcome.
 
         Args:
             claimed: The job.
             stop: Signals the run that its result is no longer wanted.
+            listener: Takes what the handler says.
 
         Raises:
             LookupError: This runner cannot run the job: `refusal` returns the reason.
@@ -119,7 +126,7 @@ class Executor:
         """
         timeout = claimed.timeout.ToNanoseconds() / 1e9 or None
         stop = stop or StopSignal()
-        job = JobContext.of(claimed, timeout, stop)
+        job = JobContext.of(claimed, timeout, stop, listener)
         handler_id = claimed.processing_logic_id
         with job_in_logs(job):
             began = time.monotonic()

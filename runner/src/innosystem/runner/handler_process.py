@@ -12,20 +12,33 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Self
 
 import structlog
 
 from innosystem.runner.batch import RunInput
-from innosystem.runner.errors import HandlerRegistrationError
-from innosystem.runner.handler_process_messages import LENGTH_BYTES, LoadHandlers, NotLoaded, RunHandler, framed
+from innosystem.runner.errors import CheckpointError, HandlerRegistrationError
+from innosystem.runner.handler_process_messages import (
+    LENGTH_BYTES,
+    Checkpoint,
+    CheckpointResult,
+    LoadHandlers,
+    NotLoaded,
+    RunHandler,
+    Said,
+    framed,
+)
 from innosystem.runner.logs import log_arguments
 from innosystem.runner.outcome import Outcome, Succeeded
 from innosystem.runner.process_guard import ProcessGuard
 from innosystem.runner.registry import Mode
 from innosystem.runner.resources import CLOSE_SECONDS
+from innosystem.runner.saying import Listener, failed_checkpoint
 
 log = structlog.get_logger()
 
@@ -163,14 +176,23 @@ class HandlerProcess:
     async def run(self, handler_id: str, inputs: Sequence[RunInput]) -> list[Outcome]:
         """Run a handler in the process, and return the outcome of each job."""
         self.calls += 1
-        outcomes: list[Outcome] = await self.request(RunHandler(handler_id, inputs))
+        # The listeners stay on this side.
+        sent = [(text, replace(job, listener=None)) for text, job in inputs]
+        listeners = {job.job_id: job.listener for _, job in inputs}
+        outcomes: list[Outcome] = await self.request(RunHandler(handler_id, sent), listeners)
         for (_, job), outcome in zip(inputs, outcomes, strict=True):
             if isinstance(outcome, Succeeded) and outcome.usage_units is not None:
                 job.usage_meter.add(outcome.usage_units)
         return outcomes
 
-    async def request(self, message: LoadHandlers | RunHandler) -> Any:
+    async def request(
+        self, message: LoadHandlers | RunHandler, listeners: Mapping[str, Listener | None] = MappingProxyType({})
+    ) -> Any:
         """Send a message and wait for the reply, whose type depends on the message.
+
+        Args:
+            message: The message.
+            listeners: Take what the handler says about each job before that.
 
         Raises:
             EOFError, OSError: The process is gone.
@@ -182,9 +204,32 @@ class HandlerProcess:
             # uvloop's error for a closed connection.
             raise EOFError(str(exc)) from exc
         await self._writer.drain()
+        while isinstance(reply := await self._read(), Said | Checkpoint):
+            listener = listeners.get(reply.job_id)
+            if isinstance(reply, Checkpoint):
+                self._leave(reply, listener)
+            elif listener is not None:
+                listener.progress(reply.progress)
+        return reply
+
+    async def _read(self) -> Any:
         length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES))
         # From a child of this process, through a private socket.
         return pickle.loads(await self._reader.readexactly(length))  # noqa: S301 - from its own child process
+
+    def _leave(self, checkpoint: Checkpoint, listener: Listener | None) -> None:
+        """Have a checkpoint stored, and tell the handler when it is."""
+        number = checkpoint.number
+        waiting = failed_checkpoint("There is no run") if listener is None else listener.checkpoint(checkpoint.text)
+
+        def tell(stored: "Future[None]") -> None:
+            error = stored.exception()
+            retryable = error.retryable if isinstance(error, CheckpointError) else True
+            # The process may be gone.
+            with suppress(OSError, RuntimeError):
+                self._writer.write(framed(CheckpointResult(number, str(error) if error else "", retryable)))
+
+        waiting.add_done_callback(tell)
 
     async def end(self) -> None:
         """Let the process exit by itself, so that it writes its pending log lines; kill it if it does not exit."""

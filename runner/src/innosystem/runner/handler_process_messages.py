@@ -8,6 +8,7 @@ from typing import Final
 from innosystem.runner.batch import RunInput
 from innosystem.runner.logs import LogFormat
 from innosystem.runner.registry import Mode
+from innosystem.runner.saying import Progress
 
 LENGTH_BYTES: Final = 4
 
@@ -53,6 +54,49 @@ class RunHandler:
 
     handler_id: str
     inputs: Sequence[RunInput]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """How far the run of a job is. It has no reply.
+
+    Attributes:
+        job_id: The job.
+        progress: Its progress.
+    """
+
+    job_id: str
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint that a running handler leaves. The reply is a CheckpointResult.
+
+    Attributes:
+        job_id: The job.
+        number: The number by which the reply is recognized.
+        text: JSON text.
+    """
+
+    job_id: str
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointResult:
+    """Whether a checkpoint is stored.
+
+    Attributes:
+        number: The number of the checkpoint.
+        error: Why it is not stored; empty if it is.
+        retryable: Whether it may be stored in another run.
+    """
+
+    number: int
+    error: str = ""
+    retryable: bool = True
 
 
 def framed(message: object) -> bytes:

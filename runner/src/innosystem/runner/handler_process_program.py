@@ -8,7 +8,7 @@ import queue
 import signal
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +18,20 @@ from typing import Final, TypeAlias
 import structlog
 import uvloop
 
+from innosystem.runner.batch import RunInput
 from innosystem.runner.calling import call_batch_blocking, call_batch_coroutine, call_blocking, call_coroutine
 from innosystem.runner.context import JobContext
 from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.fork_signals import reset_signals_in_forks
-from innosystem.runner.handler_process_messages import LENGTH_BYTES, LoadHandlers, NotLoaded, RunHandler, framed
+from innosystem.runner.handler_process_listener import ProcessListener, ProcessListeners
+from innosystem.runner.handler_process_messages import (
+    LENGTH_BYTES,
+    CheckpointResult,
+    LoadHandlers,
+    NotLoaded,
+    RunHandler,
+    framed,
+)
 from innosystem.runner.logs import configure_logs, jobs_in_logs
 from innosystem.runner.outcome import Failed, Outcome, Succeeded, failure
 from innosystem.runner.registry import Handler, Mode, default_registry
@@ -72,6 +81,8 @@ class _Program:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._sending = threading.Lock()
+        self._listeners = ProcessListeners(self._reply)
         self._messages: Messages = queue.SimpleQueue()
         self._handlers: Mapping[str, Handler] = {}
         self._loop = asyncio.Runner(loop_factory=uvloop.new_event_loop)
@@ -133,18 +144,27 @@ class _Program:
         if handler is None:
             missing = failure("UNKNOWN_HANDLER", f"The process has no handler {message.handler_id!r}")
             return [missing] * len(inputs)
-        with jobs_in_logs([job for _, job in inputs]):
-            # As in the runner: context variables that the handler sets end with its job.
-            context = contextvars.copy_context()
-            in_loop = handler.mode is Mode.COROUTINE
-            if handler.batch is not None:
-                if in_loop:
-                    return self._loop.run(call_batch_coroutine(handler, inputs), context=context)
-                return context.run(call_batch_blocking, handler, inputs)
-            [(input_json, job)] = inputs
+        listeners = [ProcessListener(job.job_id, self._listeners) for _, job in inputs]
+        heard = [(text, replace(job, listener=one)) for (text, job), one in zip(inputs, listeners, strict=True)]
+        try:
+            with jobs_in_logs([job for _, job in heard]):
+                return self._outcomes(handler, heard)
+        finally:
+            for one in listeners:
+                one.run_is_over()
+
+    def _outcomes(self, handler: Handler, inputs: Sequence[RunInput]) -> list[Outcome]:
+        # As in the runner: context variables that the handler sets end with its job.
+        context = contextvars.copy_context()
+        in_loop = handler.mode is Mode.COROUTINE
+        if handler.batch is not None:
             if in_loop:
-                return [self._loop.run(call_coroutine(handler, input_json, job), context=context)]
-            return [context.run(call_blocking, handler, input_json, job)]
+                return self._loop.run(call_batch_coroutine(handler, inputs), context=context)
+            return context.run(call_batch_blocking, handler, inputs)
+        [(input_json, job)] = inputs
+        if in_loop:
+            return [self._loop.run(call_coroutine(handler, input_json, job), context=context)]
+        return [context.run(call_blocking, handler, input_json, job)]
 
     def read(self) -> None:
         """Pass on messages. The end of the stream means that the runner is gone: exit even in mid-handler."""
@@ -152,7 +172,11 @@ class _Program:
         with suppress(OSError), self._connection.makefile("rb") as stream:
             while length := stream.read(LENGTH_BYTES):
                 # From the process that started this one, through a private socket.
-                self._messages.put(pickle.loads(stream.read(int.from_bytes(length))))  # noqa: S301 - of the runner
+                message = pickle.loads(stream.read(int.from_bytes(length)))  # noqa: S301 - of the runner
+                if isinstance(message, CheckpointResult):
+                    self._listeners.stored(message)
+                else:
+                    self._messages.put(message)
         self._close_resources()
         flush_all()
         if os.getpgrp() == os.getpid():
@@ -168,4 +192,6 @@ class _Program:
         self._closed.wait(CLOSE_SECONDS)
 
     def _reply(self, reply: object) -> None:
-        self._connection.sendall(framed(reply))
+        # Handlers may speak from threads of their own.
+        with self._sending:
+            self._connection.sendall(framed(reply))

@@ -87,23 +87,33 @@ def parse_input(input_json: str) -> Any:
 def succeeded(value: object) -> Succeeded | Failed:
     """Encode a handler's return value as JSON. A value that is not JSON, or too large, fails the run."""
     try:
-        text = _encoder.encode(value)
-        length = len(text) if text.isascii() else len(text.encode())
-    except (TypeError, ValueError, RecursionError) as exc:
-        return failure(
-            "INVALID_OUTPUT_JSON", f"The handler's return value cannot be sent: {not_json(value) or _message(exc)}"
-        )
+        text, length = to_json(value)
+    except ValueError as exc:
+        return failure("INVALID_OUTPUT_JSON", f"The handler's return value cannot be sent: {exc}")
     if length > OUTPUT_BYTES_MAX:
         return failure(
             "OUTPUT_TOO_LARGE",
             f"The handler's return value has {length} bytes as JSON, more than {OUTPUT_BYTES_MAX}",
         )
-    if (fault := _not_storable(text)) is not None:
+    if (fault := not_storable(text)) is not None:
         return failure("INVALID_OUTPUT_JSON", f"The handler's return value cannot be stored: {fault}")
     return Succeeded(text)
 
 
-def _not_storable(text: str) -> str | None:
+def to_json(value: object) -> tuple[str, int]:
+    """Return a value as JSON text, and its length in bytes.
+
+    Raises:
+        ValueError: It is no JSON; says why.
+    """
+    try:
+        text = _encoder.encode(value)
+        return text, len(text) if text.isascii() else len(text.encode())
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ValueError(not_json(value) or _message(exc)) from exc
+
+
+def not_storable(text: str) -> str | None:
     """Return why the platform would refuse a JSON text, or None: an author's test should see the same."""
     if "\\u0000" in text and _NUL.search(text):
         return "it holds the character NUL (\\u0000)"

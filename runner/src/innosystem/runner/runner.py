@@ -22,6 +22,7 @@ from innosystem.runner.lease_renewer import LeaseRenewer
 from innosystem.runner.metrics import InHandCollector
 from innosystem.runner.poll_watchdog import PollWatchdog
 from innosystem.runner.process_pool import Recycling
+from innosystem.runner.progress_sender import ProgressSender
 from innosystem.runner.queue import JobQueue, list_keys
 from innosystem.runner.registry import Registry
 from innosystem.runner.resources import made
@@ -94,6 +95,7 @@ class Runner:
         )
         self._complete = CompletionSender(service=jobs_service, stub=jobs, in_hand=self._in_hand, charges=self._charge)
         self._return = ReturnSender(service=jobs_service, stub=jobs, in_hand=self._in_hand)
+        self._progress = ProgressSender(service=jobs_service, stub=jobs)
         self._renewer = LeaseRenewer(
             address=settings.jobs_address,
             transport=settings.transport,
@@ -108,6 +110,7 @@ class Runner:
             in_hand=self._in_hand,
             completions=self._complete,
             returns=self._return,
+            progress=self._progress,
             report_seconds=settings.runner_report_seconds,
             claimed=self._renewer.claimed,
         )
@@ -225,7 +228,7 @@ class Runner:
         Returns:
             Whether every job was finished or returned within the drain time, and no part broke.
         """
-        stages = (self._claim, self._complete, self._return, self._charge, self._settle)
+        stages = (self._claim, self._progress, self._complete, self._return, self._charge, self._settle)
         parts = {
             "fetch": self._fetch,
             "watchdog": self._watchdog.run,

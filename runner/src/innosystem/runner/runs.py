@@ -15,6 +15,7 @@ from innosystem.runner.in_hand import JobInHand, JobsInHand
 from innosystem.runner.metrics import LOST_LEASES
 from innosystem.runner.outcome import Outcome, failed
 from innosystem.runner.process_slots import NotStarted
+from innosystem.runner.progress_sender import ProgressSender
 from innosystem.runner.reporting import ReportSender
 from innosystem.runner.returning import return_of
 from innosystem.runner.stop_signal import StopReason
@@ -38,6 +39,7 @@ class Runs:
         in_hand: The jobs in the runner's hands.
         completions: The sender that reports results.
         returns: The sender that returns jobs to the queue.
+        progress: The sender of what handlers say.
         report_seconds: How long to retry reporting a result while the service is unavailable.
         claimed: Called with each job that was claimed.
 
@@ -52,6 +54,7 @@ class Runs:
         in_hand: JobsInHand,
         completions: ReportSender,
         returns: ReportSender,
+        progress: ProgressSender,
         report_seconds: float,
         claimed: Callable[[JobInHand], None],
     ) -> None:
@@ -59,6 +62,7 @@ class Runs:
         self._in_hand = in_hand
         self._completions = completions
         self._returns = returns
+        self._progress = progress
         self._report_seconds = report_seconds
         self._claimed = claimed
         self._return_until: float | None = None
@@ -86,7 +90,7 @@ class Runs:
         crash_point("runner.running")
         began = time.monotonic()
         try:
-            outcome = await self._executor.execute(claimed, job.stop)
+            outcome = await self._executor.execute(claimed, job.stop, self._progress.listener(job))
         except NotStarted as exc:
             if job.stop.reason is None:
                 job_return = return_of(job, str(exc), wait_seconds=exc.wait_seconds)

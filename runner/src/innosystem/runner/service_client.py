@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 
 import structlog
@@ -74,6 +74,7 @@ class ServiceClient:
         for_seconds: float,
         should_give_up: Callable[[], bool] = lambda: False,
         suspect: bool = False,
+        refusals: Collection[StatusCode] = (),
     ) -> Response:
         """Call a method that is safe to repeat, retrying until it returns a response.
 
@@ -83,6 +84,7 @@ class ServiceClient:
             for_seconds: How long to retry.
             should_give_up: Checked before each retry: whether to give up immediately.
             suspect: Whether the request was held up before: then a single, short attempt is made.
+            refusals: Further statuses by which the service refuses a request.
 
         Raises:
             Unreachable: The time is up.
@@ -100,7 +102,7 @@ class ServiceClient:
                 response = await method(request, timeout=limit, metadata=metadata)
             except aio.AioRpcError as exc:
                 suspicions += exc.code() in _SUSPICIOUS
-                failure = _classify(exc, suspicions)
+                failure = _classify(exc, suspicions, refusals)
                 if isinstance(failure, Refused):
                     raise failure from exc
                 wait = backoff.next_seconds(failure.retry_after_seconds)
@@ -128,7 +130,7 @@ class ServiceClient:
         self._unavailable = False
 
 
-def _classify(exc: aio.AioRpcError, suspicions: int) -> CallFailed:
+def _classify(exc: aio.AioRpcError, suspicions: int, refusals: Collection[StatusCode]) -> CallFailed:
     """Distinguish a faulty request from a service in trouble."""
     code, details = exc.code(), error_from(exc)
     reason = details.reason if details else ""
@@ -136,6 +138,6 @@ def _classify(exc: aio.AioRpcError, suspicions: int) -> CallFailed:
     # Without a reason the status comes from gRPC itself: the message is too large for the server.
     too_large = code is StatusCode.RESOURCE_EXHAUSTED and not reason
     guilty = code in _SUSPICIOUS and suspicions >= _SUSPICIOUS_ATTEMPTS
-    if code in REFUSAL_CODES or too_large or guilty:
+    if code in REFUSAL_CODES or code in refusals or too_large or guilty:
         return Refused(code, reason, message)
     return Unreachable(code, reason, message, details.retry_after_seconds if details else None)

@@ -44,7 +44,9 @@ async def watch_job(
     Raises:
         grpc.aio.AioRpcError: The job does not exist, or no server was available for that long.
     """
-    etag, pause_seconds = "", _PAUSE_SECONDS
+    # Not the etag: progress does not change it.
+    seen: Job | None = None
+    pause_seconds = _PAUSE_SECONDS
     interrupted_at: float | None = None
     said = False
     while True:
@@ -52,8 +54,8 @@ async def watch_job(
             async with aclosing(_stream(jobs, job_id)) as states:
                 async for job in states:
                     pause_seconds, interrupted_at, said = _PAUSE_SECONDS, None, False
-                    if job.etag != etag:
-                        etag = job.etag
+                    if job != seen:
+                        seen = job
                         yield job
         except aio.AioRpcError as error:
             interrupted_at = interrupted_at or monotonic()

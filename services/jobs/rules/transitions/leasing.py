@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,8 @@ from services.jobs.rules.transitions.completion import holds_lease
 from services.jobs.rules.transitions.rescue import is_suspect
 from services.kit.errors import DataCorrupt
 from services.kit.fast_dataclasses import made
+
+_NOTHING: Mapping[UUID, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ def choose(
     paused: Collection[UUID],
     now: datetime,
     foreign: Collection[UUID] = (),
+    *,
+    left: Mapping[UUID, int] = _NOTHING,
 ) -> Choice:
     """Choose jobs in the order of the claim until the response is full; one job always fits.
 
@@ -108,6 +113,7 @@ def choose(
         paused: The jobs whose queue or type is paused.
         now: The database's time: an expired job is not started any more.
         foreign: The job types whose handler the runner lacks. It keeps a job that already runs under the lease.
+        left: The sizes of the checkpoints that earlier runs have left, in bytes.
     """
     granted: list[UUID] = []
     repeated: list[UUID] = []
@@ -127,7 +133,7 @@ def choose(
         if job.status is JobStatus.PENDING and job.job_type_id in foreign:
             unserved.append(job_id)
             continue
-        size = FIXED_BYTES_MAX + job.input_bytes + job.notes_bytes
+        size = FIXED_BYTES_MAX + job.input_bytes + job.notes_bytes + left.get(job_id, 0)
         if job.status is JobStatus.RUNNING:
             repeated.append(job_id)
         elif size <= room or not (granted or repeated):
@@ -168,7 +174,7 @@ def started(job: J, claim: Claim, now: datetime, **read: Any) -> J:
     return made(type(job), values)
 
 
-def claimed_job(job: Job, job_type: JobType) -> ClaimedJob:
+def claimed_job(job: Job, job_type: JobType, checkpoint: str | None = None) -> ClaimedJob:
     """Return a claimed job with all that the runner needs to run it."""
     return ClaimedJob(
         job=job,
@@ -179,4 +185,5 @@ def claimed_job(job: Job, job_type: JobType) -> ClaimedJob:
         external_api=job_type.external_api,
         webhook=job_type.webhook,
         isolated=is_suspect(job),
+        checkpoint=checkpoint,
     )

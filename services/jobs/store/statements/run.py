@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     Boolean,
+    ColumnElement,
     CompoundSelect,
     Interval,
     Select,
@@ -25,6 +26,7 @@ from sqlalchemy import (
 
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.transitions.leasing import Claim
+from services.jobs.store.statements.progress import PROGRESS, WITH_PROGRESS
 from services.jobs.store.tables import job_types, jobs, lost_runs, queues, receipts
 from services.kit.data.array_parameters import any_of, unnest
 from services.kit.data.engine.prepared import Prepared
@@ -90,15 +92,24 @@ def _own() -> CompoundSelect[Any]:
     )
 
 
-_PAYLOADS = frozenset({"input_data", "output_data"})
 _FIELDS = tuple(field.name for field in fields(Job))
 
-# A job with and without its payloads, which are stored out of line and rarely needed.
-WHOLE = tuple(jobs.c[name] for name in _FIELDS)
-BARE = tuple(null().label(name) if name in _PAYLOADS else jobs.c[name] for name in _FIELDS)
 
-GET_WHOLE = select(*WHOLE).where(jobs.c.id == bindparam("entity_id"))
-GET_BARE = select(*BARE).where(jobs.c.id == bindparam("entity_id"))
+def _columns(*, without: Collection[str]) -> tuple[ColumnElement[Any], ...]:
+    """Return the columns of a job, null in place of those that are not read."""
+    stored = {**dict(jobs.c), "progress": PROGRESS}
+    return tuple(null().label(name) if name in without else stored[name] for name in _FIELDS)
+
+
+# A job with and without its payloads, which are stored out of line and rarely needed.
+WHOLE = _columns(without={"progress"})
+BARE = _columns(without={"progress", "input_data", "output_data"})
+# The same with its progress, for those who look at it.
+_shown = select(*_columns(without={"input_data", "output_data"})).select_from(WITH_PROGRESS)
+
+GET_WHOLE = select(*_columns(without=())).select_from(WITH_PROGRESS).where(jobs.c.id == bindparam("entity_id"))
+GET_BARE = _shown.where(jobs.c.id == bindparam("entity_id"))
+GET_MANY_SHOWN = Prepared(_shown.where(jobs.c.id == any_of("ids", Uuid)))
 GET_MANY_WHOLE = Prepared(select(*WHOLE).where(jobs.c.id == any_of("ids", Uuid)))
 PAYLOADS = Prepared(select(jobs.c.id, jobs.c.input_data, jobs.c.output_data).where(jobs.c.id == any_of("ids", Uuid)))
 _bare = select(*BARE).where(jobs.c.id == any_of("ids", Uuid))

@@ -13,8 +13,11 @@ from sqlalchemy import (
     DateTime,
     Interval,
     Text,
+    Update,
+    Uuid,
     case,
     cast,
+    delete,
     func,
     literal,
     null,
@@ -30,7 +33,7 @@ from services.jobs.rules.transitions.changes import Change
 from services.jobs.rules.transitions.completion import BillingChange, Ending, GiveBack
 from services.jobs.rules.transitions.control import Removal, Retry
 from services.jobs.rules.transitions.rescue import Rescue
-from services.jobs.store.tables import job_types, jobs
+from services.jobs.store.tables import job_progress, job_types, jobs
 from services.kit.data.array_parameters import unnest
 from services.kit.data.engine.prepared import Prepared
 from services.kit.data.tables import JsonText
@@ -42,7 +45,7 @@ Expression = Callable[[TableValuedAlias], ColumnElement[Any]]
 _ERROR: dict[str, Any] = {"error_type": Text, "error_message": Text, "error_retryable": Boolean}
 
 
-def _statement(kind: type[Change], guard: Expression | None = None, **others: Expression) -> Prepared:
+def _statement(kind: type[Change], guard: Expression | None = None, **others: Expression) -> Update:
     """Build the statement of a class of changes.
 
     Args:
@@ -57,9 +60,15 @@ def _statement(kind: type[Change], guard: Expression | None = None, **others: Ex
         values[name] = func.coalesce(value, jobs.c[name]) if name in kind.kept else value
     values |= {name: expression(changes) for name, expression in others.items()}
     conditions = [] if guard is None else [guard(changes)]
-    return Prepared(
-        update(jobs).where(jobs.c.id == changes.c.job_id, *conditions).values(**values, version=jobs.c.version + 1)
-    )
+    return update(jobs).where(jobs.c.id == changes.c.job_id, *conditions).values(**values, version=jobs.c.version + 1)
+
+
+def _forgetting_progress(statement: Update) -> Update:
+    """Remove progress and checkpoints of jobs that SUCCEED, in the same statement: most jobs have none."""
+    ended = unnest("ended", {"job_id": Uuid, "status": Text})
+    succeeded = select(ended.c.job_id).where(ended.c.status == JobStatus.SUCCEEDED.value)
+    forgotten = delete(job_progress).where(job_progress.c.job_id.in_(succeeded))
+    return statement.add_cte(forgotten.returning(job_progress.c.job_id).cte("forgotten"))
 
 
 def _columns(kind: type[Change]) -> list[str]:
@@ -121,14 +130,14 @@ def _not_before_the_settlers_choice(changes: TableValuedAlias) -> ColumnElement[
 
 #: The statement of each class of changes; `parameters` returns what it is executed with.
 STATEMENTS = {
-    Ending: _statement(Ending, _runs_under_lease),
-    Awaiting: _statement(Awaiting, _runs_under_lease),
-    CalledBack: _statement(CalledBack, _is_running),
-    GiveBack: _statement(GiveBack, _runs_under_lease),
-    Rescue: _statement(Rescue, _is_running),
-    Removal: _statement(Removal),
-    Retry: _statement(Retry, expires_at=_expires_like_a_new_job),
-    BillingChange: _statement(BillingChange, next_try_at=_not_before_the_settlers_choice),
+    Ending: Prepared(_forgetting_progress(_statement(Ending, _runs_under_lease))),
+    Awaiting: Prepared(_statement(Awaiting, _runs_under_lease)),
+    CalledBack: Prepared(_statement(CalledBack, _is_running)),
+    GiveBack: Prepared(_statement(GiveBack, _runs_under_lease)),
+    Rescue: Prepared(_statement(Rescue, _is_running)),
+    Removal: Prepared(_statement(Removal)),
+    Retry: Prepared(_statement(Retry, expires_at=_expires_like_a_new_job)),
+    BillingChange: Prepared(_statement(BillingChange, next_try_at=_not_before_the_settlers_choice)),
 }
 _COLUMNS: dict[type[Change], list[str]] = {kind: ["job_id", *_columns(kind)] for kind in STATEMENTS}
 

@@ -104,6 +104,13 @@ def error_of(job: "Job") -> str:
     return ": ".join(part for part in (job.error.type, job.error.message) if part)
 
 
+def progress_of(job: "Job") -> str:
+    """Return how far the run of a job says it is; empty if it says nothing."""
+    if not job.HasField("progress"):
+        return ""
+    return f"{job.progress.percent:.0f} % {job.progress.message}".strip()
+
+
 def duration(job: "Job") -> str:
     """Return how long the present or last run of a job took, until now if it runs."""
     from innosystem.jobs.v1.job_pb2 import JOB_STATUS_RUNNING

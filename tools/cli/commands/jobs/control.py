@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
-from tools.cli.commands.jobs.columns import duration, error_of, job_columns
+from tools.cli.commands.jobs.columns import duration, error_of, job_columns, progress_of
 from tools.cli.commands.jobs.selection import (
     CANCEL,
     RETRY,
@@ -177,11 +177,12 @@ async def watch(
 
 
 def _change_of(job: "Job") -> str:
-    """Return a job after a change in a line: its status, its billing, its attempt, how long it took and its error."""
+    """Return a job after a change in a line: status, billing, attempt, progress, how long it took and its error."""
     parts = [
         f"{cell(job, 'status'):<{_STATUS_WIDTH}}",
         f"{cell(job, 'billing_status'):<{_BILLING_WIDTH}}",
         f"try {job.attempt}/{job.max_attempts}",
+        progress_of(job).replace("\n", " "),
         f"took {duration(job)}" if job.HasField("completed_at") and job.HasField("started_at") else "",
         error_of(job).replace("\n", " ") if job.HasField("error") else "",
     ]

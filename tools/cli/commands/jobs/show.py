@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tools.cli.commands.jobs.columns import columns_of, cost, duration, error_of
+from tools.cli.commands.jobs.columns import columns_of, cost, duration, error_of, progress_of
 from tools.cli.commands.jobs.control import watch
 from tools.cli.connect import platform
 from tools.cli.follow import INTERVAL, Interval, Watch, redraw
@@ -127,6 +127,7 @@ def _pairs(found: Details) -> dict[str, str]:
         "status": cell(job, "status"),
         "error": error_of(job),
         "attempt": f"{job.attempt} of {job.max_attempts}",
+        "progress": progress_of(job) or NOTHING,
         "took": duration(job),
         "runner": job.runner_id or NOTHING,
         "customer": _with_id(found.names.customers.get(job.customer_id), job.customer_id),

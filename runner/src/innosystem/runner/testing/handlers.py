@@ -5,8 +5,11 @@ import json
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, Unpack
+
+from typing_extensions import override
 
 from innosystem.client import new_id
 from innosystem.runner.batch import BatchItem
@@ -17,8 +20,33 @@ from innosystem.runner.logs import job_in_logs
 from innosystem.runner.outcome import Failed, Succeeded, timed_out
 from innosystem.runner.registry import Handler, Mode, default_registry, describe
 from innosystem.runner.resources import Values, made
+from innosystem.runner.saying import Listener, Progress
 from innosystem.runner.stop_signal import StopSignal
 from innosystem.runner.usage_meter import UsageMeter
+
+
+class Said(Listener):
+    """What a handler has said: pass one as `listener` to `run_handler`.
+
+    Attributes:
+        progressed: The progress, each with `percent` and `message`.
+        checkpoints: The checkpoints, as the next run would get them.
+    """
+
+    def __init__(self) -> None:
+        self.progressed: list[Progress] = []
+        self.checkpoints: list[Any] = []
+
+    @override
+    def progress(self, progress: Progress) -> None:
+        self.progressed.append(progress)
+
+    @override
+    def checkpoint(self, text: str) -> "Future[None]":
+        self.checkpoints.append(json.loads(text))
+        stored: Future[None] = Future()
+        stored.set_result(None)
+        return stored
 
 
 class JobFields(TypedDict, total=False):
@@ -36,6 +64,8 @@ class JobFields(TypedDict, total=False):
     rescue_count: int
     snooze_count: int
     usage_meter: UsageMeter
+    last_checkpoint: Any
+    listener: Listener | None
 
 
 async def run_handler_async(
@@ -171,6 +201,7 @@ def _context(handler_id: str, stop: StopSignal, **job: Unpack[JobFields]) -> Job
         "labels": {},
         "request_id": str(new_id()),
         "deadline": datetime.now(UTC) + timedelta(minutes=5),
+        "listener": Said(),
         **job,
     }
     return JobContext(processing_logic_id=handler_id, stop=stop, **fields)
