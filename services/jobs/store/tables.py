@@ -296,8 +296,8 @@ Index(
 # GetQueueStats: the completions of the last minute; and retention: the oldest.
 Index("ix_jobs_completed_at", jobs.c.completed_at, postgresql_where=text("completed_at IS NOT NULL"))
 
-# What handlers say during their runs (rules/transitions/progress.py). Apart from the jobs: a report must not write a new version of
-# the wide row of a job, with entries in its indexes.
+# What handlers say during their runs (rules/transitions/progress.py). Apart from the jobs: a report must not write a
+# new version of the wide row of a job, with entries in its indexes.
 job_progress = Table(
     "job_progress",
     metadata,
