@@ -1,4 +1,4 @@
-"""What handlers may say, and what they are told if it can't be stored."""
+"""What handlers may say, and the errors of what can't be stored."""
 
 import asyncio
 from typing import Any

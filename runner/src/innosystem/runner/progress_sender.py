@@ -84,7 +84,7 @@ class JobReports(Listener):
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the run is not over, or somebody waits for a checkpoint."""
+        """Whether the run is not over, or its handler waits for a checkpoint."""
         return bool(self._waiting or self._sent) or (self.job.stage == "run" and not self.job.removed)
 
     @property
