@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import migrations
 
 CASES = {
-    "DROP TABLE jobs": ["table jobs is missing"],
+    "DROP TABLE job_progress": ["table job_progress is missing"],
     "CREATE TABLE strange (id int)": ["table strange is not in the models"],
     "ALTER TABLE jobs DROP COLUMN output_bytes": ["column jobs.output_bytes is missing"],
     "ALTER TABLE jobs ADD COLUMN strange int": ["column jobs.strange is not in the models"],
@@ -44,7 +44,7 @@ CASES = {
     "ALTER TABLE jobs DROP CONSTRAINT fk_jobs_job_type_id_job_types": [
         "foreign key fk_jobs_job_type_id_job_types of jobs is missing",
     ],
-    "ALTER TABLE jobs DROP CONSTRAINT pk_jobs": ["primary key pk_jobs of jobs is missing"],
+    "ALTER TABLE receipts DROP CONSTRAINT pk_receipts": ["primary key pk_receipts of receipts is missing"],
     "DROP INDEX ix_jobs_created_at": ["index ix_jobs_created_at of jobs is missing"],
     "DROP INDEX ix_jobs_created_at; CREATE INDEX ix_jobs_created_at ON jobs (created_at)": [
         "index ix_jobs_created_at of jobs: CREATE INDEX ix_jobs_created_at ON jobs USING btree (created_at); "
