@@ -1,7 +1,7 @@
 """Conversion between the messages of the job type contract and the domain."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final, Literal
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -11,7 +11,10 @@ from services.jobs.rpc.external_api_convert import external_api_message, externa
 from services.jobs.rules import job_types
 from services.jobs.rules.job_types import JobType, NewJobType, Priority, ProcessorType, Webhook
 from services.jobs.rules.prices.metering import Metering
+from services.kit.auth.tenants import Tenants
 from services.kit.rpc.convert import duration, id_or_new, timestamp
+
+_ENDPOINTS: Final[tuple[Literal["external_api", "webhook"], ...]] = ("external_api", "webhook")
 
 CHANGEABLE = (
     "name",
@@ -143,6 +146,15 @@ def _metering_message(metering: Metering) -> job_type_pb2.Metering:
         unit_price_micro_cents=metering.unit_price_micro_cents,
         max_cost_cents=metering.max_cost_cents,
     )
+
+
+def job_type_for(tenants: Tenants, job_type: JobType) -> job_type_pb2.JobType:
+    """Return the message of a job type for a caller. A bound caller is not told where the platform's endpoints are."""
+    message = job_type_message(job_type)
+    if not tenants.are_all:
+        for field in _ENDPOINTS:
+            message.ClearField(field)
+    return message
 
 
 def job_type_message(job_type: JobType) -> job_type_pb2.JobType:

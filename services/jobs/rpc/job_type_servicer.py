@@ -1,5 +1,6 @@
 """JobTypeService over gRPC: parse, call the use case, convert. Rules and errors live in inner layers."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,14 +13,17 @@ from services.jobs.rpc.job_type_convert import (
     CHANGEABLE,
     REQUIRED,
     changes,
+    job_type_for,
     job_type_message,
     new_job_type,
 )
 from services.jobs.rules.resources import JOB_TYPES
 from services.jobs.usecases.job_types import JobTypeService
+from services.kit.auth.tenants import Tenants
 from services.kit.query.listing import NOT_NARROWED
 from services.kit.query.page import PageTokens
 from services.kit.rpc.convert import masked, require_set, required_id
+from services.kit.rpc.for_tenants import for_tenants
 from services.kit.rpc.list_rpc import ListRpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -38,13 +42,20 @@ class JobTypeServicer(JobTypeServiceServicer):
         job_type, replayed = await self._service.create(new_job_type(given))
         return pb.CreateJobTypeResponse(job_type=job_type_message(job_type), replayed=replayed)
 
-    async def GetJobType(self, request: pb.GetJobTypeRequest, context: Context) -> pb.GetJobTypeResponse:
+    @for_tenants
+    async def GetJobType(
+        self, request: pb.GetJobTypeRequest, context: Context, tenants: Tenants
+    ) -> pb.GetJobTypeResponse:
         by_id = request.WhichOneof("job_type") == "id"
         job_type = await self._service.get(UUID(request.id) if by_id else request.name)
-        return pb.GetJobTypeResponse(job_type=job_type_message(job_type))
+        return pb.GetJobTypeResponse(job_type=job_type_for(tenants, job_type))
 
-    async def ListJobTypes(self, request: pb.ListJobTypesRequest, context: Context) -> pb.ListJobTypesResponse:
-        job_types, token = await self._job_types.serve(request, NOT_NARROWED, self._service.list_page, job_type_message)
+    @for_tenants
+    async def ListJobTypes(
+        self, request: pb.ListJobTypesRequest, context: Context, tenants: Tenants
+    ) -> pb.ListJobTypesResponse:
+        shown = partial(job_type_for, tenants)
+        job_types, token = await self._job_types.serve(request, NOT_NARROWED, self._service.list_page, shown)
         return pb.ListJobTypesResponse(job_types=job_types, next_page_token=token)
 
     async def UpdateJobType(self, request: pb.UpdateJobTypeRequest, context: Context) -> pb.UpdateJobTypeResponse:

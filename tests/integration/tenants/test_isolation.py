@@ -8,6 +8,7 @@ import pytest
 
 from innosystem.client import InnosystemError, error_from, error_from_status
 from innosystem.jobs.v1 import job_service_pb2 as jobs
+from innosystem.jobs.v1 import job_type_service_pb2 as job_types
 from innosystem.jobs.v1.runner_pb2 import RUNNER_STATE_ACTIVE, RUNNER_STATE_STOPPED, RunnerInfo
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
 from services.jobs.rules.holds import Reservation
@@ -247,3 +248,27 @@ def test_a_watch_ends_soon_after_its_credentials(world: TenantsWorld, monkeypatc
     assert watched(None) == "BAD_CREDENTIALS"
     assert watched(Principal(kind=Kind.CLIENT, name="b", customers=frozenset([uuid4()]))) == "DRAINING"
     assert watched(Principal(kind=Kind.RUNNER, name="b")) == "NOT_ALLOWED"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "values"), [("external_api", {}), ("webhook", {"signing_secret": "BILLING"})], ids=["call", "webhook"]
+)
+def test_bound_callers_are_not_told_where_endpoints_are(
+    world: TenantsWorld, endpoint: str, values: dict[str, str]
+) -> None:
+    url = "https://billing.internal.example/charge"
+    made = world.anyone.job_type(
+        processor_type=f"PROCESSOR_TYPE_{endpoint.upper()}",
+        processing_logic_id="",
+        **{endpoint: {"url": url, **values}},
+    )
+    by_id = job_types.GetJobTypeRequest(id=made.id)
+    by_filter = job_types.ListJobTypesRequest(filter=f'id = "{made.id}"')
+    for name, told in (("client/a", False), ("runner/x", False), ("client/all", True), ("operator/all", True)):
+        caller = world.as_caller(name)
+        seen = [caller.job_types.GetJobType(by_id).job_type]
+        if not name.startswith("runner"):
+            seen += caller.job_types.ListJobTypes(by_filter).job_types
+        assert {one.name for one in seen} == {made.name}
+        assert {any(field.name == endpoint for field, _ in one.ListFields()) for one in seen} == {told}
+        assert (url in str(seen)) is told
