@@ -149,7 +149,7 @@ def _metering_message(metering: Metering) -> job_type_pb2.Metering:
 
 
 def job_type_for(tenants: Tenants, job_type: JobType) -> job_type_pb2.JobType:
-    """Return the message of a job type for a caller. A bound caller is not told where the platform's endpoints are."""
+    """Return the message of a job type for a caller. A bound caller does not see where the platform's endpoints are."""
     message = job_type_message(job_type)
     if not tenants.are_all:
         for field in _ENDPOINTS:

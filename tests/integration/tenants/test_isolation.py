@@ -253,7 +253,7 @@ def test_a_watch_ends_soon_after_its_credentials(world: TenantsWorld, monkeypatc
 @pytest.mark.parametrize(
     ("endpoint", "values"), [("external_api", {}), ("webhook", {"signing_secret": "BILLING"})], ids=["call", "webhook"]
 )
-def test_bound_callers_are_not_told_where_endpoints_are(
+def test_bound_callers_do_not_see_where_endpoints_are(
     world: TenantsWorld, endpoint: str, values: dict[str, str]
 ) -> None:
     url = "https://billing.internal.example/charge"
@@ -264,11 +264,11 @@ def test_bound_callers_are_not_told_where_endpoints_are(
     )
     by_id = job_types.GetJobTypeRequest(id=made.id)
     by_filter = job_types.ListJobTypesRequest(filter=f'id = "{made.id}"')
-    for name, told in (("client/a", False), ("runner/x", False), ("client/all", True), ("operator/all", True)):
+    for name, shown in (("client/a", False), ("runner/x", False), ("client/all", True), ("operator/all", True)):
         caller = world.as_caller(name)
         seen = [caller.job_types.GetJobType(by_id).job_type]
         if not name.startswith("runner"):
             seen += caller.job_types.ListJobTypes(by_filter).job_types
         assert {one.name for one in seen} == {made.name}
-        assert {any(field.name == endpoint for field, _ in one.ListFields()) for one in seen} == {told}
-        assert (url in str(seen)) is told
+        assert {any(field.name == endpoint for field, _ in one.ListFields()) for one in seen} == {shown}
+        assert (url in str(seen)) is shown
