@@ -28,11 +28,11 @@ class SchemaSettings(BaseSettings):
 
 
 class CallbackSettings(BaseSettings):
-    """How endpoints of webhooks send results over HTTP: JOBS_CALLBACK_URL and so on.
+    """Where endpoints of webhooks send results over HTTP: JOBS_CALLBACK_URL.
 
     Attributes:
-        url: The address that jobs are posted with, such as `https://jobs.example.com`; empty if endpoints have to call
-            CompleteWebhookJob.
+        url: The address of a gateway of the operator, such as `https://jobs.example.com`, which jobs are posted with;
+            empty if endpoints call CompleteWebhookJob themselves.
     """
 
     model_config = ENVIRONMENT

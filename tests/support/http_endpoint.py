@@ -8,11 +8,13 @@ import ssl
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import urlopen
@@ -26,6 +28,7 @@ class Endpoint(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     requests: ClassVar[list[dict[str, Any]]] = []
+    released: ClassVar[defaultdict[str, Event]] = defaultdict(Event)
 
     def _serve(self) -> None:
         url = urlsplit(self.path)
@@ -66,6 +69,16 @@ class Endpoint(BaseHTTPRequestHandler):
     def on_slow_once(self, *_: str) -> None:
         """Respond late to the first request of a path."""
         self.on_slow("60" if sum(one["path"] == self.path for one in self.requests) == 1 else "0")
+
+    def on_held(self, name: str) -> None:
+        """Respond once the name is released."""
+        self.released[name].wait()
+        self.on_status("200")
+
+    def on_release(self, name: str) -> None:
+        """Let the requests that wait for a name have their response."""
+        self.released[name].set()
+        self.on_status("200")
 
     def on_trickle(self) -> None:
         """Send a byte now and then, so that no single read takes long."""

@@ -19,8 +19,8 @@ _NOTHING = sa.text("'{}'")
 def upgrade() -> None:
     # A constant default is stored once, and not in each row: no table is written again.
     op.add_column("job_types", sa.Column("webhook_url", sa.Text(), nullable=True))
-    for name in ("webhook_headers", "webhook_secret_headers"):
-        op.add_column("job_types", sa.Column(name, postgresql.JSONB(), server_default=_NOTHING, nullable=False))
+    headers = sa.Column("webhook_headers", postgresql.JSONB(), server_default=_NOTHING, nullable=False)
+    op.add_column("job_types", headers)
     op.add_column("job_types", sa.Column("webhook_signing_secret", sa.Text(), nullable=True))
     op.add_column("job_types", sa.Column("webhook_callback_timeout", sa.Interval(), nullable=True))
     op.add_column("jobs", sa.Column("callback_expires_at", sa.DateTime(timezone=True), nullable=True))
@@ -28,5 +28,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_column("jobs", "callback_expires_at")
-    for name in ("callback_timeout", "signing_secret", "secret_headers", "headers", "url"):
+    for name in ("callback_timeout", "signing_secret", "headers", "url"):
         op.drop_column("job_types", f"webhook_{name}")

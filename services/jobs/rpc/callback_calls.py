@@ -21,7 +21,7 @@ class CallbackCalls:
 
     Args:
         tokens: Makes and reads callback tokens.
-        url: Where results can be sent over HTTP; empty for nowhere.
+        url: Where a gateway of the operator takes results over HTTP; empty if there is none.
     """
 
     def __init__(self, tokens: CallbackTokens, url: str = "") -> None:

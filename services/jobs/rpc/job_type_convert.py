@@ -113,7 +113,6 @@ def _webhook_values(webhook: job_type_pb2.Webhook | None) -> dict[str, Any]:
     return {
         "webhook_url": webhook.url or None,
         "webhook_headers": dict(sorted(webhook.headers.items())),
-        "webhook_secret_headers": dict(sorted(webhook.secret_headers.items())),
         "webhook_signing_secret": webhook.signing_secret or None,
         "webhook_callback_timeout": _length(timeout, job_types.DEFAULT_CALLBACK_TIMEOUT) if is_set else None,
     }
@@ -124,7 +123,6 @@ def webhook_message(webhook: Webhook) -> job_type_pb2.Webhook:
     return job_type_pb2.Webhook(
         url=webhook.url,
         headers=webhook.headers,
-        secret_headers=webhook.secret_headers,
         signing_secret=webhook.signing_secret,
         callback_timeout=duration(webhook.callback_timeout),
     )

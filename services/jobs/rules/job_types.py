@@ -48,14 +48,12 @@ class Webhook:
     """An endpoint that jobs are posted to.
 
     Attributes:
-        secret_headers: By header the name of the secret that holds its value.
         signing_secret: The name of the secret with the keys that sign the POST.
         callback_timeout: How long a job waits for its result after the endpoint has accepted it.
     """
 
     url: str
     headers: Mapping[str, str]
-    secret_headers: Mapping[str, str]
     signing_secret: str
     callback_timeout: timedelta
 
@@ -103,7 +101,6 @@ class NewJobType:
     external_api: str | None = None
     webhook_url: str | None = None
     webhook_headers: Mapping[str, str] = field(default_factory=dict)
-    webhook_secret_headers: Mapping[str, str] = field(default_factory=dict)
     webhook_signing_secret: str | None = None
     webhook_callback_timeout: timedelta | None = None
     request_digest: bytes = b""
@@ -123,7 +120,6 @@ class NewJobType:
         return Webhook(
             url=self.webhook_url,
             headers=self.webhook_headers,
-            secret_headers=self.webhook_secret_headers,
             signing_secret=self.webhook_signing_secret,
             callback_timeout=self.webhook_callback_timeout,
         )

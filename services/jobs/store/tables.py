@@ -63,7 +63,6 @@ job_types = Table(
     Column("external_api", JsonText, nullable=True),
     Column("webhook_url", Text, nullable=True),
     Column("webhook_headers", JSONB, nullable=False, server_default=text("'{}'")),
-    Column("webhook_secret_headers", JSONB, nullable=False, server_default=text("'{}'")),
     Column("webhook_signing_secret", Text, nullable=True),
     Column("webhook_callback_timeout", Interval, nullable=True),
     bytes_column("request_digest", nullable=False),

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from services.jobs.rules import constraints
 from services.jobs.rules.endpoints.external_api import check_external_api
+from services.jobs.rules.endpoints.webhook import check_webhook
 from services.jobs.rules.errors import JobTypeInUse, JobTypeNameTaken, JobTypeNotFound
-from services.jobs.rules.job_types import WEBHOOK_HANDLER, JobType, NewJobType, ProcessorType
+from services.jobs.rules.job_types import JobType, NewJobType
 from services.jobs.rules.schemas.schema import InvalidSchema
 from services.jobs.usecases.ports import JobTypeCache, JobTypeRepository, Queue, SchemaChecks
 from services.kit.currencies import check_currency
@@ -213,15 +214,7 @@ def check_definition(job_type: NewJobType) -> None:
     Raises:
         InvalidField: If they do not.
     """
-    is_webhook = job_type.processor_type is ProcessorType.WEBHOOK
-    if is_webhook != (job_type.webhook is not None):
-        problem = (
-            "must be set for a job type that is WEBHOOK" if is_webhook else "is only for job types that are WEBHOOK"
-        )
-        raise InvalidField.of("job_type.webhook", problem)
-    if is_webhook != (job_type.processing_logic_id == WEBHOOK_HANDLER):
-        problem = f"must be {WEBHOOK_HANDLER} for job types that are WEBHOOK, and only for them"
-        raise InvalidField.of("job_type.processing_logic_id", problem)
+    check_webhook(job_type)
     metering = job_type.metering
     if metering is not None and metering.standard_cost_cents > metering.max_cost_cents:
         raise InvalidField.of("job_type.standard_cost_cents", "must not be above metering.max_cost_cents")

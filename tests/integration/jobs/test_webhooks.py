@@ -47,6 +47,10 @@ def failure(*, retryable: bool) -> job_pb2.JobError:
     return job_pb2.JobError(type="RenderFailed", message="no fonts", retryable=retryable)
 
 
+def webhook_with(headers: dict[str, str]) -> job_type_pb2.Webhook:
+    return job_type_pb2.Webhook(url="https://example.com/", signing_secret="hooks", headers=headers)
+
+
 def webhook_type(world: JobsStack, **values: Any) -> str:
     # No failed job is due again while the tests of this module look for changes.
     retry_policy = job_type_pb2.RetryPolicy(initial_backoff=Duration(seconds=3600), max_backoff=Duration(seconds=3600))
@@ -65,8 +69,7 @@ def claim_again(world: JobsStack, job_id: str) -> pb.ClaimedJob:
 def test_a_claim_has_all_that_a_post_needs(world: JobsStack) -> None:
     webhook = job_type_pb2.Webhook(
         url="https://hooks.example.com/jobs?v=1",
-        headers={"X-Tenant": "a"},
-        secret_headers={"Authorization": "hooks-authorization"},
+        headers={"X-Tenant": "a", "Authorization": "Bearer {secret:hooks-token}"},
         signing_secret="hooks",
         callback_timeout=Duration(seconds=90),
     )
@@ -268,8 +271,21 @@ def test_a_runner_cannot_have_a_job_wait_without_the_token_of_its_claim(world: J
             {"webhook": job_type_pb2.Webhook(url="https://example.com/", signing_secret="../hooks")},
             "webhook.signing_secret",
         ),
+        ({"webhook": webhook_with({"Authorization": "Bearer in-the-open"})}, "webhook.headers"),
+        ({"webhook": webhook_with({"Webhook-Signature": "v1,a"})}, "webhook.headers"),
     ],
-    ids=["none", "of another type", "another handler", "no url", "credentials", "scheme", "no secret", "path"],
+    ids=[
+        "none",
+        "of another type",
+        "another handler",
+        "no url",
+        "credentials",
+        "scheme",
+        "no secret",
+        "path",
+        "open",
+        "ours",
+    ],
 )
 def test_a_webhook_that_cannot_work_is_refused(
     world: JobsStack, refused: Refused, values: dict[str, Any], field: str

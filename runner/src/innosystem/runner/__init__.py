@@ -22,11 +22,12 @@ helps to test them.
 from innosystem.runner.batch import Batch, BatchItem
 from innosystem.runner.context import JobContext
 from innosystem.runner.errors import CheckpointError, HandlerRegistrationError, JobError, Snooze
-from innosystem.runner.outcome import Failed, Outcome, Snoozed, Succeeded
+from innosystem.runner.outcome import AwaitingCallback, Failed, Outcome, Snoozed, Succeeded
 from innosystem.runner.registry import Handler, Registry, handler, middleware, resource
 from innosystem.runner.usage_meter import UsageMeter
 
 __all__ = [
+    "AwaitingCallback",
     "Batch",
     "BatchItem",
     "CheckpointError",

@@ -9,13 +9,13 @@ from typing import Any, Final, TypeAlias
 
 from innosystem.runner.context import JobContext
 from innosystem.runner.errors import HandlerRegistrationError
-from innosystem.runner.outcome import Failed, Outcome, Snoozed, Succeeded, raised, timed_out
+from innosystem.runner.outcome import AwaitingCallback, Failed, Outcome, Snoozed, Succeeded, raised, timed_out
 from innosystem.runner.process_slots import NotStarted
 from innosystem.runner.resources import Values
 from innosystem.runner.signatures import evaluated, injected, takes_positions
 
 Run: TypeAlias = Callable[[], Awaitable[Outcome]]
-_OUTCOMES: Final = (Succeeded, Failed, Snoozed)
+_OUTCOMES: Final = (Succeeded, Failed, Snoozed, AwaitingCallback)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from innosystem.client import error_from_status
 from innosystem.jobs.v1 import job_pb2, job_service_pb2
 from innosystem.runner.errors import JobError
 from innosystem.runner.in_hand import JobInHand, JobsInHand
-from innosystem.runner.outcome import Failed, Outcome, Snoozed, failure
+from innosystem.runner.outcome import AwaitingCallback, Failed, Outcome, Snoozed, failure
 from innosystem.runner.reporting import ReportSender, is_transient
 from innosystem.runner.service_client import Refused, ServiceClient
 from innosystem.shared.crash import crash_point
@@ -37,6 +37,8 @@ def completion_of(job: JobInHand, outcome: Outcome) -> job_service_pb2.JobComple
             completion.retry_after.CopyFrom(duration(outcome.retry_after_seconds))
     elif isinstance(outcome, Snoozed):
         completion.snooze.CopyFrom(duration(outcome.seconds))
+    elif isinstance(outcome, AwaitingCallback):
+        completion.awaiting_callback.callback_token = outcome.token
     else:
         completion.output_json = outcome.output_json
         if outcome.usage_units is not None:

@@ -18,8 +18,8 @@ from innosystem.runner.context import JobContext
 from innosystem.runner.failure_hooks import FailureHook, FailureHooks
 from innosystem.runner.logs import job_in_logs, jobs_in_logs
 from innosystem.runner.metrics import DROPPED, RUN_SECONDS, outcome_label
-from innosystem.runner.outbound.external_apis import HANDLER_ID, ExternalApis
-from innosystem.runner.outcome import Failed, Outcome, Snoozed, Succeeded, failure
+from innosystem.runner.outbound.built_in_handlers import HANDLER_IDS, BuiltInHandlers
+from innosystem.runner.outcome import AwaitingCallback, Failed, Outcome, Snoozed, Succeeded, failure
 from innosystem.runner.process_backpressure import ProcessBackpressure
 from innosystem.runner.process_guard import ProcessGuard
 from innosystem.runner.process_pool import NoSuchHandler, ProcessPool, Recycling
@@ -50,7 +50,7 @@ class Executor:
         stop_seconds: How long a handler has to stop after it was asked to.
         resources: What handlers in this process take by its type.
         recycling: When a process for handlers is replaced.
-        external_apis: Calls the endpoints of job types; None if this runner calls none.
+        built_in_handlers: Calls the endpoints of job types; None if this runner calls none.
 
     Attributes:
         backpressure: Counts the jobs that wait for a process, and those that use no slot.
@@ -66,11 +66,11 @@ class Executor:
         stop_seconds: float = 10.0,
         resources: Values = MappingProxyType({}),
         recycling: Recycling = Recycling(),  # noqa: B008 - it cannot be changed
-        external_apis: ExternalApis | None = None,
+        built_in_handlers: BuiltInHandlers | None = None,
     ) -> None:
         self._registry = registry
         self._resources = resources
-        self._external_apis = external_apis
+        self._built_in = built_in_handlers
         self._bound: dict[str, Handler] = {}
         layers = [each.bound(resources) for each in registry.middleware]
         self._chain = Chain(layers) if layers else None
@@ -94,12 +94,12 @@ class Executor:
     @property
     def handlers(self) -> tuple[str, ...]:
         """The IDs of all handlers."""
-        return (*self._registry, *((HANDLER_ID,) if self._external_apis else ()))
+        return (*self._registry, *(HANDLER_IDS if self._built_in else ()))
 
     def refusal(self, claimed: job_service_pb2.ClaimedJob) -> str | None:
         """Return why this runner cannot run a job, or None if it can."""
-        if claimed.HasField("external_api"):
-            return None if self._external_apis else "this runner calls no endpoints: see RUNNER_HTTP_ALLOWED_HOSTS"
+        if _has_endpoint(claimed):
+            return None if self._built_in else "this runner calls no endpoints: see RUNNER_HTTP_ALLOWED_HOSTS"
         if claimed.processor_type not in RUNNABLE:
             return f"this runner cannot run {type_name(claimed.processor_type)}"
         if claimed.processing_logic_id not in self._registry:
@@ -144,7 +144,7 @@ class Executor:
             return outcome
 
     async def _run(self, claimed: job_service_pb2.ClaimedJob, job: JobContext, timeout: float | None) -> Outcome:
-        if claimed.HasField("external_api"):
+        if _has_endpoint(claimed):
             return await self._call_endpoint(claimed, job, timeout)
         handler = self._bound.get(claimed.processing_logic_id) or self._bind(claimed.processing_logic_id)
         if claimed.processor_type_named:
@@ -186,10 +186,12 @@ class Executor:
     async def _call_endpoint(
         self, claimed: job_service_pb2.ClaimedJob, job: JobContext, timeout: float | None
     ) -> Outcome:
-        if self._external_apis is None:
+        if self._built_in is None:
             raise LookupError(claimed.processing_logic_id)
-        handler = self._external_apis.handler(claimed.external_api, timeout)
-        return await self.tasks_and_threads.run_coroutine(handler, claimed.job.input_json, job, timeout)
+        handler = self._built_in.handler(claimed, timeout)
+        outcome = await self.tasks_and_threads.run_coroutine(handler, claimed.job.input_json, job, timeout)
+        is_accepted = claimed.HasField("webhook") and isinstance(outcome, Succeeded)
+        return AwaitingCallback(claimed.webhook.callback_token) if is_accepted else outcome
 
     @property
     def has_running(self) -> bool:
@@ -227,6 +229,10 @@ class Executor:
         await self._guard.close()
 
 
+def _has_endpoint(claimed: job_service_pb2.ClaimedJob) -> bool:
+    return claimed.HasField("external_api") or claimed.HasField("webhook")
+
+
 def _is_suspect(claimed: job_service_pb2.ClaimedJob) -> bool:
     return claimed.isolated if claimed.HasField("isolated") else claimed.job.rescue_count >= _SUSPECTED_FROM
 
@@ -251,6 +257,8 @@ def _note_outcome(handler_id: str, outcome: Outcome, dropped: StopReason | None,
     seconds = round(seconds, 6)
     if isinstance(outcome, Snoozed):
         log.info("job_snoozed", snooze_seconds=outcome.seconds, seconds=seconds)
+    elif isinstance(outcome, AwaitingCallback):
+        log.info("job_posted", seconds=seconds)
     elif isinstance(outcome, Failed):
         log.warning(
             "job_failed",

@@ -11,11 +11,12 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from innosystem.runner.in_hand import JobsInHand
-from innosystem.runner.outcome import Failed, Outcome, Snoozed
+from innosystem.runner.outcome import AwaitingCallback, Failed, Outcome, Snoozed
 
 RUN_SECONDS = Histogram(
     "innosystem_runner_run_seconds",
-    "How long handlers ran, by how they ended: succeeded, failed, snoozed, or dropped if the result was not wanted.",
+    "How long handlers ran, by how they ended: succeeded, failed, snoozed, posted to an endpoint, or dropped if the"
+    " result was not wanted.",
     ["handler", "outcome"],
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600),
 )
@@ -41,6 +42,8 @@ def outcome_label(outcome: Outcome) -> str:
     """Return how a run ended, for a label."""
     if isinstance(outcome, Failed):
         return "failed"
+    if isinstance(outcome, AwaitingCallback):
+        return "posted"
     return "snoozed" if isinstance(outcome, Snoozed) else "succeeded"
 
 

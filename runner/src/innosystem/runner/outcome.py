@@ -67,7 +67,18 @@ class Snoozed:
     seconds: float
 
 
-Outcome: TypeAlias = Succeeded | Failed | Snoozed
+@dataclass(frozen=True, slots=True)
+class AwaitingCallback:
+    """A job that its endpoint has accepted, and reports the result of later.
+
+    Attributes:
+        token: The callback token that the endpoint has got.
+    """
+
+    token: str = field(repr=False)
+
+
+Outcome: TypeAlias = Succeeded | Failed | Snoozed | AwaitingCallback
 
 
 def parse_input(input_json: str) -> Any:

@@ -390,8 +390,9 @@ def middleware(function: Function) -> Function:
     """Register an `async def` function that is called around each run, of all handlers and however they run.
 
     It gets the JobContext, `call_next`, and resources by their types. `await call_next()` runs the handler, and returns
-    a `Succeeded`, a `Failed` or a `Snoozed`: nothing is raised. It returns that outcome, or another one. What it raises
-    fails the job as if the handler had raised it. The first one that is registered is the outermost.
+    a `Succeeded`, a `Failed`, a `Snoozed` or an `AwaitingCallback`: nothing is raised. It returns that outcome, or
+    another one. What it raises fails the job as if the handler had raised it. The first one that is registered is the
+    outermost.
 
     Middleware runs in the runner's event loop, also around handlers in threads and processes. It has as much time as
     the handler, without the handler's own.

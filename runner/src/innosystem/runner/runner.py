@@ -170,16 +170,16 @@ class Runner:
             keys = list_keys(settings.runner_queues, settings.redis_key_prefix)
             queue = JobQueue(settings.redis_url.get_secret_value(), keys)
             closing.push_async_callback(queue.close)
-            external_apis = settings.external_apis()
-            if external_apis is not None:
-                closing.push_async_callback(external_apis.close)
+            built_in_handlers = settings.built_in_handlers()
+            if built_in_handlers is not None:
+                closing.push_async_callback(built_in_handlers.close)
             executor = Executor(
                 registry,
                 threads=settings.runner_concurrency,
                 processes=settings.runner_processes,
                 stop_seconds=settings.runner_stop_seconds,
                 recycling=Recycling(settings.runner_process_jobs_max, settings.runner_process_memory_max_mb),
-                external_apis=external_apis,
+                built_in_handlers=built_in_handlers,
                 resources=await closing.enter_async_context(made(registry.resources_of_runner())),
             )
             closing.push_async_callback(executor.close)

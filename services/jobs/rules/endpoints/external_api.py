@@ -34,16 +34,16 @@ def check_external_api(job_type: NewJobType) -> None:
 
 
 def _check(described: Mapping[str, Any]) -> None:
-    _checked("url", UrlTemplate.parse, described.get("url", ""))
-    _checked("headers", parse_headers, described.get("headers", {}))
+    check_part(f"{_FIELD}.url", UrlTemplate.parse, described.get("url", ""))
+    check_part(f"{_FIELD}.headers", parse_headers, described.get("headers", {}))
     if body := described.get("body_json"):
         if described.get("method") in WITHOUT_BODY:
             raise InvalidField.of(f"{_FIELD}.body_json", f"must not be set for {described['method']}")
-        _checked("body_json", parse_body, body)
+        check_part(f"{_FIELD}.body_json", parse_body, body)
     for number, rule in enumerate(described.get("rules", [])):
-        _checked(f"rules[{number}]", _rule, rule)
+        check_part(f"{_FIELD}.rules[{number}]", _rule, rule)
     if path := described.get("output_path"):
-        _checked("output_path", JsonPath.parse, path)
+        check_part(f"{_FIELD}.output_path", JsonPath.parse, path)
 
 
 def _rule(rule: Mapping[str, Any]) -> Rule:
@@ -56,8 +56,13 @@ def _rule(rule: Mapping[str, Any]) -> Rule:
     )
 
 
-def _checked(field: str, parse: Callable[[Any], object], value: Any) -> None:
+def check_part(field: str, parse: Callable[[Any], object], value: Any) -> None:
+    """Check a part of an endpoint with what parses it for runners.
+
+    Raises:
+        InvalidField: It can't be parsed.
+    """
     try:
         parse(value)
     except ValueError as error:
-        raise InvalidField.of(f"{_FIELD}.{field}", str(error)) from None
+        raise InvalidField.of(field, str(error)) from None

@@ -36,12 +36,7 @@ def output_of(response: OutboundResponse, endpoint: Endpoint, secrets: Collectio
     except RecursionError:
         raise JobError("The response is nested too deep", type="INVALID_RESPONSE", retryable=False) from None
     if means is not Meaning.SUCCESS:
-        raise JobError(
-            f"The endpoint responded with status {response.status}: {_excerpt(body)}",
-            type=f"HTTP_{response.status}",
-            retryable=means is Meaning.RETRY,
-            retry_after=retry_after(response.headers) if means is Meaning.RETRY else None,
-        )
+        raise _refusal(response, body, means)
     if not is_text:
         raise JobError("The response is neither JSON nor UTF-8 text", type="INVALID_RESPONSE", retryable=False)
     if endpoint.output_path is None:
@@ -54,6 +49,21 @@ def output_of(response: OutboundResponse, endpoint: Endpoint, secrets: Collectio
             type="INVALID_RESPONSE",
             retryable=False,
         ) from None
+
+
+def check_accepted(response: OutboundResponse, secrets: Collection[str]) -> None:
+    """Check that an endpoint has accepted a job, whatever the body of its response.
+
+    Args:
+        response: The response.
+        secrets: Secrets of the request, which the error may not show.
+
+    Raises:
+        JobError: It has not.
+    """
+    means = meaning(response.status, None, ())
+    if means is not Meaning.SUCCESS:
+        raise _refusal(response, hidden(response.content.decode("utf-8", "replace"), secrets) or None, means)
 
 
 def retry_after(headers: httpx.Headers) -> float | None:
@@ -69,6 +79,15 @@ def retry_after(headers: httpx.Headers) -> float | None:
     except ValueError:
         return None
     return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
+
+
+def _refusal(response: OutboundResponse, body: Any, means: Meaning) -> JobError:
+    return JobError(
+        f"The endpoint responded with status {response.status}: {_excerpt(body)}",
+        type=f"HTTP_{response.status}",
+        retryable=means is Meaning.RETRY,
+        retry_after=retry_after(response.headers) if means is Meaning.RETRY else None,
+    )
 
 
 def _body(content: bytes) -> tuple[Any, bool]:

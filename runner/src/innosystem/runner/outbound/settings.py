@@ -9,8 +9,8 @@ from pydantic_settings import NoDecode
 
 from innosystem.runner.outbound.addresses import parse_network
 from innosystem.runner.outbound.allowed_hosts import AllowedHost, AllowedHosts
+from innosystem.runner.outbound.built_in_handlers import BuiltInHandlers
 from innosystem.runner.outbound.client import OutboundClient
-from innosystem.runner.outbound.external_apis import ExternalApis
 from innosystem.runner.outbound.secrets import Secrets
 
 
@@ -54,11 +54,11 @@ class OutboundSettings(BaseModel):
                 raise ValueError(f"RUNNER_HTTP_CA_FILE: {self.runner_http_ca_file} can't be used: {exc}") from None
         return self
 
-    def external_apis(self) -> ExternalApis | None:
+    def built_in_handlers(self) -> BuiltInHandlers | None:
         """Open what calls the endpoints of job types; None if no host may be called."""
         if not self.runner_http_allowed_hosts:
             return None
-        return ExternalApis(self.outbound_client(), Secrets(self.runner_secrets_dir))
+        return BuiltInHandlers(self.outbound_client(), Secrets(self.runner_secrets_dir))
 
     def outbound_client(self) -> OutboundClient:
         """Open a client for the endpoints that may be called."""
