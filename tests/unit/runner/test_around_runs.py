@@ -10,7 +10,7 @@ import pytest
 from innosystem.runner import HandlerRegistrationError, JobContext, JobError, Outcome, Registry, Snooze
 from innosystem.runner.around_runs import Chain
 from innosystem.runner.executor import Executor
-from innosystem.runner.outcome import Failed, Snoozed, Succeeded
+from innosystem.runner.outcome import AwaitingCallback, Failed, Snoozed, Succeeded
 from innosystem.runner.process_slots import NotStarted
 from tests.unit.runner.conftest import ClaimedJobs
 
@@ -265,3 +265,14 @@ def test_what_cannot_be_middleware_is_refused(function: Callable[..., Any], reas
 def test_what_cannot_be_called_after_a_failure_is_refused() -> None:
     with pytest.raises(HandlerRegistrationError, match=r"on_failure of the handler 'x' must take \(job, error\)"):
         Registry().add("x", fails, on_failure=lambda job: None)
+
+
+async def test_middleware_cannot_say_that_a_job_was_posted(runs: Runs) -> None:
+    async def pretends(job: JobContext, call_next: Next) -> Outcome:
+        await call_next()
+        return AwaitingCallback("token")
+
+    outcome = await runs.outcome(lambda input: 1, pretends)
+
+    assert isinstance(outcome, Failed)
+    assert "that call_next did not return" in outcome.message

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from innosystem.runner.context import JobContext
 from innosystem.runner.errors import HandlerRegistrationError
-from innosystem.runner.outcome import AwaitingCallback, Failed, Outcome, Snoozed, Succeeded, raised, timed_out
+from innosystem.runner.outcome import AwaitingCallback, Failed, Outcome, Snoozed, Succeeded, failed, raised, timed_out
 from innosystem.runner.process_slots import NotStarted
 from innosystem.runner.resources import Values
 from innosystem.runner.signatures import evaluated, injected, takes_positions
@@ -91,6 +91,7 @@ class Chain:
         """
         loop = asyncio.get_running_loop()
         not_started: list[NotStarted] = []
+        given: list[Outcome] = []
         began = loop.time()
         limit = asyncio.timeout(timeout)
 
@@ -98,7 +99,8 @@ class Chain:
             used = loop.time() - began
             limit.reschedule(None)
             try:
-                return await run()
+                given.append(await run())
+                return given[-1]
             except NotStarted as exc:
                 not_started.append(exc)
                 raise
@@ -111,6 +113,8 @@ class Chain:
                 outcome = await self._through(0, job, innermost)
         except TimeoutError:
             outcome = timed_out(timeout or 0.0)
+        if isinstance(outcome, AwaitingCallback) and outcome not in given:
+            outcome = failed(TypeError("a middleware returned an AwaitingCallback that call_next did not return"))
         if not_started:
             # Nothing has run, whatever the middleware has made of that.
             raise not_started[0]

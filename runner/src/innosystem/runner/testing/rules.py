@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from innosystem.runner.errors import JobError
-from innosystem.runner.outcome import Outcome, Snoozed, Succeeded
+from innosystem.runner.outcome import AwaitingCallback, Outcome, Snoozed, Succeeded
 
 Status: TypeAlias = Literal["SCHEDULED", "SUCCEEDED", "FAILED", "CANCELLED"]
 
@@ -82,7 +82,12 @@ def ending(outcome: Outcome, rules: JobRules, *, attempt: int, snooze_count: int
         rules: What its job type says.
         attempt: The number of the run.
         snooze_count: How often the job was snoozed before.
+
+    Raises:
+        TypeError: It was posted to an endpoint, which no handler does.
     """
+    if isinstance(outcome, AwaitingCallback):
+        raise TypeError("a job with a handler can't await a callback")
     if isinstance(outcome, Succeeded):
         return Ending("SUCCEEDED", charged_cents=rules.cost_cents(outcome.usage_units))
     if isinstance(outcome, Snoozed):
