@@ -2,9 +2,13 @@
 
 import hmac
 import json
+import os
+import subprocess
+import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.request import urlopen
 from uuid import uuid4
@@ -12,6 +16,7 @@ from uuid import uuid4
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import Parse
 
 from innosystem.jobs.v1 import job_pb2, job_service_pb2, job_type_pb2
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
@@ -19,6 +24,7 @@ from services import SERVICES
 from tests.e2e.processes import Process
 from tests.e2e.stack import Stack, new_job, refusal
 from tests.e2e.test_runner import check_ledger, settled
+from tests.support.documents import Document
 from tests.support.http_endpoint import RunningEndpoint, running_endpoint
 from tests.support.until import until_sync
 from tools.local.credentials import create_credentials
@@ -269,3 +275,45 @@ def test_a_job_whose_runner_was_killed_after_the_post_is_posted_again_under_the_
     assert (job.billing_status, job.attempt, job.rescue_count) == (CHARGED, 1, 1)
     assert second.stop() == 0
     check_ledger(running)
+
+
+@pytest.fixture
+def receiver(running: Stack, tmp_path: Path) -> Iterator[int]:
+    """The receiver of the guide, on a port of its own."""
+    [program] = [one for one in Document.read("docs/handlers.md").blocks if one.body.startswith("# my_receiver.py\n")]
+    (tmp_path / "my_receiver.py").write_text(program.body, encoding="utf-8")
+    environment = {"PORT": "0", "RENDERER_KEY": f"whsec_{KEY}", "JOBS_ADDRESS": running.addresses["jobs"]}
+    command = [sys.executable, "my_receiver.py"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def test_the_receiver_of_the_guide_verifies_a_post_and_reports_its_result(running: Stack, receiver: int) -> None:
+    blocks = [one.body for one in Document.read("docs/handlers.md").blocks if '"signing_secret"' in one.body]
+    [webhook] = [Parse(body, job_type_pb2.Webhook()) for body in blocks]
+    webhook.url = webhook.url.replace("8098", str(receiver))
+    secrets = running.folder / "secrets-of-the-guide"
+    secrets.mkdir()
+    (secrets / webhook.signing_secret).write_text(f"whsec_{b64encode(bytes(32)).decode()} whsec_{KEY}")
+    (secrets / "renderer-token").write_text("a-token-of-the-guide")
+    runner = running.start_runner(
+        None,
+        RUNNER_HTTP_ALLOWED_HOSTS=f"http://localhost:{receiver}",
+        RUNNER_HTTP_PRIVATE_NETWORKS="127.0.0.1,::1",
+        RUNNER_SECRETS_DIR=str(secrets),
+    )
+    name = running.job_type("", processor_type=job_type_pb2.PROCESSOR_TYPE_WEBHOOK, webhook=webhook)
+    job_id = running.submit(new_job(running.paying_customer(), name, json.dumps({"text": "x" * 2500}))).id
+    job = settled(running, job_id)
+    assert (job.status, json.loads(job.output_json), job.billing_status) == (SUCCEEDED, {"pages": 3}, CHARGED)
+
+    (secrets / webhook.signing_secret).write_text(f"whsec_{b64encode(bytes(32)).decode()}")
+    job = settled(running, running.submit(new_job(running.paying_customer(), name, '{"text": ""}')).id)
+    assert (job.status, job.error.type) == (FAILED, "HTTP_401")
+    assert runner.stop() == 0
