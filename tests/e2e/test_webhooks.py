@@ -247,6 +247,10 @@ def test_a_post_that_is_refused_is_retried_and_one_for_good_is_not(
     job = settled(running, gone)
     assert (job.status, job.attempt, job.error.type) == (FAILED, 1, "HTTP_410")
     assert job.error.message == "The endpoint responded with status 410: gone"
+    running.jobs.RetryJob(job_service_pb2.RetryJobRequest(job_id=gone), timeout=15)
+    # The same attempt of the job by its number, and not for the endpoint.
+    assert posted(endpoint, gone, 2).headers["webhook-id"] != posted(endpoint, gone).headers["webhook-id"]
+    assert settled(running, gone).error.type == "HTTP_410"
     job = settled(running, away)
     assert (job.status, job.attempt, job.error.type) == (FAILED, 2, "CONNECTION_FAILED")
     assert settled(running, inside).error.type == "HOST_NOT_ALLOWED"
