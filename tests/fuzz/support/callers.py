@@ -58,6 +58,9 @@ class Caller:
         if policy is None:
             # Health is for everybody. Reflection shows the contract to operators.
             return method.standard and (method.name != "ServerReflectionInfo" or self.kind is Kind.OPERATOR)
+        if options_pb2.CALLER_CALLBACK in policy.callers:
+            # A field of the request proves its sender, and no credential of the call is looked at.
+            return True
         return (
             self.kind in {_KINDS[one] for one in policy.callers}
             and not (self.is_bound and policy.binding == options_pb2.BINDING_UNSPECIFIED)

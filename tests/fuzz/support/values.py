@@ -106,6 +106,8 @@ class Messages:
             self._copy(message, "charges", "customer_id currency job_id hold_id amount_cents charge_token", 0.6)
         if {"job_id", "lease_id"} <= fields:
             self._copy(message, "leases", "job_id lease_id", 0.6)
+        if {"job_id", "callback_token"} <= fields:
+            self._copy(message, "callbacks", "job_id callback_token", 0.6)
         if {"job_id", "transaction", "declined"} <= fields:
             self._settle(message)
         if {"job_id", "idempotency_key", "hold_id"} <= fields and message.job_id and self._random.random() < 0.7:
@@ -115,6 +117,9 @@ class Messages:
         if self._random.random() < 0.8:
             # Times must be near the present one, and the generator knows no clock; an etag is known of job types only.
             for name in {"run_at", "expires_at", "at", "etag"} & fields:
+                message.ClearField(name)
+            for name in {"metering", "external_api", "webhook"} & fields:
+                # A job type has them as its processor type says: one at random is refused, and no job type created.
                 message.ClearField(name)
             for kind, name in _DELETED.items():
                 if message.DESCRIPTOR.name == kind and f"idle_{name}" in self._known:

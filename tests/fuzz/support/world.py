@@ -21,7 +21,9 @@ _CENTS = 1_000_000
 _SCHEMA = '{"type": "object"}'
 _JOBS = 16
 _TYPES, _IDLE_TYPES = 3, 3
+_POSTED = 4
 _QUEUE = "fuzz"
+_WEBHOOK_HANDLER = "innosystem.webhook"
 _KEYS = {
     "key of A: read": [options_pb2.SCOPE_READ],
     "key of A: submit": [options_pb2.SCOPE_SUBMIT],
@@ -78,7 +80,9 @@ class _Preparation:
 
     def _owned_by_a_customer(self) -> frozenset[Identity]:
         before = {(name, value) for name in OWNED for value in self._known.get(name, ())}
-        self._jobs(self._customer())
+        customer_id = self._customer()
+        self._jobs(customer_id)
+        self._posted(customer_id)
         return frozenset((name, value) for name in OWNED for value in self._known[name]) - before
 
     def _call(self, call: Any, request: Any, token: str = "") -> Any:
@@ -142,17 +146,28 @@ class _Preparation:
             self._learn("etag", job_type.etag)
         for _ in range(_IDLE_TYPES):
             self._new_job_type(self._id("idle_job_type_id"), 0)
+        webhook = job_type_pb2.Webhook(url="https://example.com/jobs", signing_secret="FUZZ")
+        self._webhook_type = self._new_job_type(
+            self._id("webhook_type_id"),
+            5,
+            processing_logic_id=_WEBHOOK_HANDLER,
+            processor_type=job_type_pb2.PROCESSOR_TYPE_WEBHOOK,
+            webhook=webhook,
+        ).name
 
-    def _new_job_type(self, job_type_id: str, cents: int) -> job_type_pb2.JobType:
+    def _new_job_type(self, job_type_id: str, cents: int, **values: Any) -> job_type_pb2.JobType:
         job_type = job_type_pb2.JobType(
             id=job_type_id,
             name=f"fuzz-{self._random.getrandbits(64):x}",
-            processing_logic_id="echo",
-            processor_type=job_type_pb2.PROCESSOR_TYPE_ASYNC,
             standard_cost_cents=cents,
             queue=_QUEUE,
             max_attempts=2,
             input_schema_json=_SCHEMA,
+            **{
+                "processing_logic_id": "echo",
+                "processor_type": job_type_pb2.PROCESSOR_TYPE_ASYNC,
+                **values,
+            },
         )
         request = job_type_service_pb2.CreateJobTypeRequest(job_type=job_type)
         created: job_type_pb2.JobType = self._call(self._stack.job_types.CreateJobType, request).job_type
@@ -193,6 +208,19 @@ class _Preparation:
                 self._learn("hold_id", job.hold_id)
         self._call(jobs.CancelJob, pb.CancelJobRequest(job_id=submitted[13]))
 
+    def _posted(self, customer_id: str) -> None:
+        """Claim jobs that are to be posted: the tokens of their results are known."""
+        submitted = [self._submit(customer_id, self._webhook_type) for _ in range(_POSTED)]
+        claim = pb.ClaimJobsRequest(
+            job_ids=submitted,
+            runner_id=self._id("runner_id"),
+            lease_id=self._id("lease_id"),
+            queues=[_QUEUE],
+            handlers=[_WEBHOOK_HANDLER],
+        )
+        for one in self._call(self._stack.jobs.ClaimJobs, claim, self._tokens.runner).jobs:
+            self._learn("callbacks", f"{one.job.id} {one.webhook.callback_token}")
+
     def _charges(self, charges: Sequence[pb.Charge]) -> None:
         """Make every other charge, so that there are receipts."""
         for index, one in enumerate(charges):
@@ -216,11 +244,11 @@ class _Preparation:
             transaction_id = self._learn("transaction_id", made.transaction.id)
             self._learn("receipts", f"{one.job_id} {transaction_id} {made.receipt.hex()}")
 
-    def _submit(self, customer_id: str) -> str:
+    def _submit(self, customer_id: str, job_type: str = "") -> str:
         request = pb.CreateJobRequest(
             job_id=self._id("job_id"),
             customer_id=customer_id,
-            job_type=self._random.choice(self._known["job_type"]),
+            job_type=job_type or self._random.choice(self._known["job_type"]),
             input_json='{"n": 1}',
             labels={"a": "b"},
         )
