@@ -52,9 +52,15 @@ def _module(name: str) -> str:
             "them a letter and the last no dash, such as my-handlers"
         )
     module = name.replace("-", "_")
-    if iskeyword(module) or find_spec(module) is not None:
+    if iskeyword(module) or _is_module(module):
         raise UsageError(f"{name!r} is no name for a project: Python has another {module}")
     return module
+
+
+def _is_module(name: str) -> bool:
+    found = find_spec(name)
+    # A folder in the working directory has no origin: it may be a project that was written before.
+    return found is not None and found.origin is not None
 
 
 def _named(text: str, name: str, module: str) -> str:

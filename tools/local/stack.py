@@ -194,6 +194,11 @@ class Stack:
         return self._folder / "logs" / f"{name}.log"
 
     @property
+    def caller_checks(self) -> dict[str, str]:
+        """The settings by which services check their callers; empty without authentication."""
+        return dict(self._credentials.shared)
+
+    @property
     def program_settings(self) -> dict[str, str]:
         """The settings for other processes that work with this stack, such as a runner in another terminal."""
         names = [f"{service.upper()}_{what}" for what in ("ADDRESS", "DATABASE_URL") for service in SERVICES]

@@ -30,7 +30,8 @@ async def echo_server(stack: StackUnderTest, *arguments: str) -> AsyncIterator[E
     """Run an echo server for the time of the block."""
     name = "-".join(("echo", *arguments))
     # A log line a call, as the services of the stack write it.
-    settings = {**environment(), "LOG_LEVEL": "INFO", "LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
+    checks = stack.processes.caller_checks
+    settings = {**environment(), **checks, "LOG_LEVEL": "INFO", "LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
     child = Child(name, "tools.bench.platform.echo", arguments, settings, stack.folder / f"{name}.log")
     try:
         await child.start()

@@ -21,7 +21,6 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from innosystem.shared.metrics_endpoint import EndpointError, metrics_endpoint
 from innosystem.shared.transport import TransportError
 from services.kit.auth.authentication import Authentication
-from services.kit.auth.settings import AuthSettings
 from services.kit.background import Loop, end
 from services.kit.limits.limits import UNLIMITED, Limits
 from services.kit.observability.logs import configure
@@ -33,7 +32,7 @@ from services.kit.rpc.serving.lifeline import Lifeline, process_number
 from services.kit.rpc.serving.registration import Registrations
 from services.kit.rpc.serving.supervision import CRASH_EXIT_STATUS, STARTUP_ERROR_EXIT_STATUS
 from services.kit.rpc.serving.supervisor import Supervisor
-from services.kit.rpc.serving.transport import LOCAL_PLAINTEXT, ServerTransport, server_transport
+from services.kit.rpc.serving.transport import LOCAL_PLAINTEXT, ServerTransport
 from services.kit.settings import AddressError, LogSettings, ServerSettings, StartupError, load, misspelt_settings
 
 log = structlog.get_logger(__name__)
@@ -136,6 +135,7 @@ class Server:
             tasks = [asyncio.create_task(work()) for work in works]
             running.push_async_callback(end, tasks)
             spare_the_collector()
+            self._warn()
             _say_serving(address, lifeline)
             await _first(asyncio.create_task(self._stopped.wait()), tasks)
             log.info("draining", calls=calls.calls, streams=calls.streams)
@@ -167,6 +167,15 @@ class Server:
             names = [one.descriptor.full_name for one in self.served]
             reflection.enable([*names, "grpc.health.v1.Health"], without_policy)
         return server
+
+    def _warn(self) -> None:
+        """Log what leaves the service open, once for all of its processes."""
+        if process_number() not in (None, 1):
+            return
+        if not self.authentication.required:
+            log.warning("authentication_off", note="INNOSYSTEM_AUTH=off: every caller may do everything")
+        if self.transport.plaintext:
+            log.warning("plaintext_allowed", note="connections to and from other machines need no encryption")
 
     def _refresh(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         refresh = self.authentication.refresh
@@ -252,10 +261,6 @@ def serve(
         if number is None:
             for name, meant in misspelt_settings().items():
                 log.warning("setting_unknown", setting=name, did_you_mean=meant)
-            if load(AuthSettings, "INNOSYSTEM_").auth == "off":
-                log.warning("authentication_off", note="INNOSYSTEM_AUTH=off: every caller may do everything")
-            if server_transport().plaintext:
-                log.warning("plaintext_allowed", note="connections to and from other machines need no encryption")
         if settings is not None and number is None:
             prefix = f"{service.upper()}_"
             server_settings = load(settings, prefix)

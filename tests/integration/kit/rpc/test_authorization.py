@@ -85,28 +85,35 @@ async def test_a_call_that_is_admitted_has_its_principal_and_its_actor(tmp_path:
     assert seen == [(PRINCIPALS[name], PRINCIPALS[name].actor)]
 
 
-async def _reflected(channel: grpc.aio.Channel, token: str) -> InnosystemError | None:
-    """Ask for the contract, and return the refusal."""
-    call = channel.stream_stream(
+def _reflection(channel: grpc.aio.Channel, token: str) -> Any:
+    return channel.stream_stream(
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
         request_serializer=ServerReflectionRequest.SerializeToString,
         response_deserializer=ServerReflectionResponse.FromString,
-    )(metadata=[("authorization", f"Bearer {token}")] if token else [])
-    try:
-        await call.write(ServerReflectionRequest(list_services=""))
-        response: Any = await call.read()
-    except grpc.aio.AioRpcError as error:
-        return error_from(error)
-    assert response.list_services_response.service
+    )(metadata=[("authorization", f"Bearer {token}")] if token else [], timeout=LIMIT_SECONDS)
+
+
+async def _reflected(channel: grpc.aio.Channel, token: str) -> list[Any]:
+    """Ask for the contract, and return its services."""
+    call = _reflection(channel, token)
+    await call.write(ServerReflectionRequest(list_services=""))
+    response = await call.read()
     call.cancel()
-    return None
+    return list(response.list_services_response.service)
+
+
+async def _refused(channel: grpc.aio.Channel, token: str) -> InnosystemError | None:
+    """Return the refusal of a caller. It comes before any request, and one that is sent beside it may fail instead."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await _reflection(channel, token).read()
+    return error_from(caught.value)
 
 
 async def test_reflection_is_for_operators_and_health_for_everybody(tmp_path: Path) -> None:
     async with running(tmp_path, authentication=ON) as server:
-        assert await _reflected(server.channel, "operator") is None
+        assert await _reflected(server.channel, "operator")
         for token, reason in (("", "NO_CREDENTIALS"), ("unknown", "BAD_CREDENTIALS"), ("client", "NOT_ALLOWED")):
-            error = await _reflected(server.channel, token)
+            error = await _refused(server.channel, token)
             assert error is not None
             assert error.reason == reason
         await health_method(server.channel, "Check")(HealthCheckRequest(), timeout=LIMIT_SECONDS)
@@ -114,4 +121,4 @@ async def test_reflection_is_for_operators_and_health_for_everybody(tmp_path: Pa
 
 async def test_open_reflection_is_for_everybody(tmp_path: Path) -> None:
     async with running(tmp_path, authentication=ON, reflection="open") as server:
-        assert await _reflected(server.channel, "") is None
+        assert await _reflected(server.channel, "")

@@ -48,6 +48,8 @@ def test_the_command_ends_with_2_for_a_wrong_name_and_1_for_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    # As it is where handlers have been loaded: then a folder in the working directory can be imported.
+    monkeypatch.syspath_prepend(str(tmp_path))
 
     assert [main(["new", name]) for name in ("My", "mine", "mine", "no/mine")] == [2, 0, 1, 1]
     assert "cd mine" in capsys.readouterr().out
