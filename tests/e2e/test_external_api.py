@@ -12,6 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from innosystem.jobs.v1 import job_pb2, job_type_pb2, job_type_service_pb2
 from services import SERVICES
+from tests.e2e.outbound import start_outbound_runner
 from tests.e2e.processes import Process
 from tests.e2e.stack import Stack, new_job
 from tests.e2e.test_runner import check_ledger, settled
@@ -21,6 +22,7 @@ from tests.support.until import until_sync
 SUCCEEDED, FAILED, PENDING = (job_pb2.JOB_STATUS_SUCCEEDED, job_pb2.JOB_STATUS_FAILED, job_pb2.JOB_STATUS_PENDING)
 CHARGED, RELEASED = job_pb2.BILLING_STATUS_CHARGED, job_pb2.BILLING_STATUS_RELEASED
 SECRET = "only-the-endpoint-may-see-this"
+SECRETS = {"KEY": SECRET}
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +42,9 @@ def endpoint() -> Iterator[RunningEndpoint]:
         yield started
 
 
-def start_runner(stack: Stack, endpoint: RunningEndpoint, **settings: str) -> Process:
-    """Start a runner that may call the endpoint, and has no handlers of its own."""
-    secrets = stack.folder / "secrets"
-    secrets.mkdir(exist_ok=True)
-    (secrets / "KEY").write_text(f"{SECRET}\n")
-    allowed = {
-        "RUNNER_HTTP_ALLOWED_HOSTS": f"http://127.0.0.1:{endpoint.port}",
-        "RUNNER_HTTP_PRIVATE_NETWORKS": "127.0.0.1",
-        "RUNNER_SECRETS_DIR": str(secrets),
-    }
-    return stack.start_runner(None, **(allowed | settings))
-
-
 @pytest.fixture
 def runner(running: Stack, endpoint: RunningEndpoint) -> Iterator[Process]:
-    process = start_runner(running, endpoint)
+    process = start_outbound_runner(running, endpoint, SECRETS)
     yield process
     assert process.stop() == 0
     check_ledger(running)
@@ -160,9 +149,10 @@ def test_what_an_endpoint_may_not_do_fails_the_job(running: Stack, runner: Proce
 
 
 def test_an_endpoint_at_a_private_address_is_not_called(running: Stack, endpoint: RunningEndpoint) -> None:
-    runner = start_runner(
+    runner = start_outbound_runner(
         running,
         endpoint,
+        SECRETS,
         RUNNER_HTTP_ALLOWED_HOSTS=f"http://*:{endpoint.port}",
         RUNNER_HTTP_PRIVATE_NETWORKS="10.0.0.0/8",
     )
@@ -189,12 +179,12 @@ def test_an_endpoint_that_takes_longer_than_the_timeout_of_the_job_type(
 
 
 def test_a_job_whose_runner_was_killed_calls_again_with_the_same_key(running: Stack, endpoint: RunningEndpoint) -> None:
-    first = start_runner(running, endpoint, RUNNER_LEASE_SECONDS="1")
+    first = start_outbound_runner(running, endpoint, SECRETS, RUNNER_LEASE_SECONDS="1")
     job_id = submitted(running, job_type(running, endpoint.url("/slow-once/{job.id}")))
     until_sync(lambda: requests_of(endpoint, job_id))
     first.kill()
 
-    second = start_runner(running, endpoint)
+    second = start_outbound_runner(running, endpoint, SECRETS)
     job = settled(running, job_id)
     assert (job.status, job.billing_status, job.rescue_count) == (SUCCEEDED, CHARGED, 1)
     assert len(requests_of(endpoint, job_id)) == 2
@@ -218,7 +208,7 @@ def test_a_job_waits_for_a_runner_that_calls_endpoints_and_may_be_mended_meanwhi
     running.job_types.UpdateJobType(
         job_type_service_pb2.UpdateJobTypeRequest(job_type=current, update_mask=mask), timeout=15
     )
-    runner = start_runner(running, endpoint)
+    runner = start_outbound_runner(running, endpoint, SECRETS)
     assert settled(running, job_id).status == SUCCEEDED
     assert other.stop() == runner.stop() == 0
 

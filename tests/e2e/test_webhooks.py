@@ -21,6 +21,7 @@ from google.protobuf.json_format import Parse
 from innosystem.jobs.v1 import job_pb2, job_service_pb2, job_type_pb2
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from services import SERVICES
+from tests.e2e.outbound import start_outbound_runner
 from tests.e2e.processes import Process
 from tests.e2e.stack import Stack, new_job, refusal
 from tests.e2e.test_runner import check_ledger, settled
@@ -32,6 +33,7 @@ from tools.local.credentials import create_credentials
 RUNNING, SUCCEEDED, FAILED = job_pb2.JOB_STATUS_RUNNING, job_pb2.JOB_STATUS_SUCCEEDED, job_pb2.JOB_STATUS_FAILED
 CHARGED, RELEASED = job_pb2.BILLING_STATUS_CHARGED, job_pb2.BILLING_STATUS_RELEASED
 KEY = b64encode(b"a key of the endpoint, and of the runner").decode()
+SECRETS = {"hooks": f"whsec_{KEY}", "hooks-token": "only-the-endpoint-may-see-this"}
 
 
 class Post(NamedTuple):
@@ -85,23 +87,9 @@ def call_back(running: Stack) -> Iterator[Callable[..., Any]]:
         yield call
 
 
-def start_runner(stack: Stack, endpoint: RunningEndpoint, **settings: str) -> Process:
-    """Start a runner that may post to the endpoint, and has no handlers of its own."""
-    secrets = stack.folder / "secrets"
-    secrets.mkdir(exist_ok=True)
-    (secrets / "hooks").write_text(f"whsec_{KEY}\n")
-    (secrets / "hooks-token").write_text("only-the-endpoint-may-see-this\n")
-    allowed = {
-        "RUNNER_HTTP_ALLOWED_HOSTS": f"http://127.0.0.1:{endpoint.port}",
-        "RUNNER_HTTP_PRIVATE_NETWORKS": "127.0.0.1",
-        "RUNNER_SECRETS_DIR": str(secrets),
-    }
-    return stack.start_runner(None, **(allowed | settings))
-
-
 @pytest.fixture
 def runner(running: Stack, endpoint: RunningEndpoint) -> Iterator[Process]:
-    process = start_runner(running, endpoint)
+    process = start_outbound_runner(running, endpoint, SECRETS)
     yield process
     assert process.stop() == 0
     check_ledger(running)
@@ -162,7 +150,7 @@ def signature(post: Post) -> str:
 def test_a_job_is_posted_signed_and_its_result_comes_later_while_no_runner_holds_it(
     running: Stack, endpoint: RunningEndpoint, call_back: Callable[..., Any]
 ) -> None:
-    runner = start_runner(running, endpoint)
+    runner = start_outbound_runner(running, endpoint, SECRETS)
     job_id = submitted(running, endpoint.url("/status/202?body=no+json"))
     job = awaiting(running, job_id)
     assert (job.status, job.attempt) == (RUNNING, 1)
@@ -262,13 +250,15 @@ def test_a_post_that_is_refused_is_retried_and_one_for_good_is_not(
 def test_a_job_whose_runner_was_killed_after_the_post_is_posted_again_under_the_same_id_and_charged_once(
     running: Stack, endpoint: RunningEndpoint, call_back: Callable[..., Any]
 ) -> None:
-    first = start_runner(running, endpoint, RUNNER_LEASE_SECONDS="1", INNOSYSTEM_CRASH_AT="runner.before_complete")
+    first = start_outbound_runner(
+        running, endpoint, SECRETS, RUNNER_LEASE_SECONDS="1", INNOSYSTEM_CRASH_AT="runner.before_complete"
+    )
     job_id = submitted(running, endpoint.url("/status/202"))
     before = posted(endpoint, job_id)
     assert first.wait() != 0
     assert not running.job(job_id).HasField("callback_expires_at")
 
-    second = start_runner(running, endpoint)
+    second = start_outbound_runner(running, endpoint, SECRETS)
     again = posted(endpoint, job_id, 2)
     assert again.headers["webhook-id"] == before.headers["webhook-id"]
     awaiting(running, job_id)
