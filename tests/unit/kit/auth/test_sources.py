@@ -62,7 +62,7 @@ def issuer(response: Respond, context: ssl.SSLContext | None = None) -> Iterator
 
 @pytest.mark.parametrize(
     "url",
-    ["http://issuer.example/keys", "ftp://localhost/keys", "file:///keys.json", "http://", "https:///keys",
+    ["http://issuer.example/keys", "ftp://localhost/keys", "file://keys.example/keys", "http://", "https:///keys",
      "https://ada@issuer.example/", "https://ada:secret@issuer.example/", "http://127.0.0.1.example/",
      "http://10.0.0.1/", "http://localhost.example/", "gopher://127.0.0.1/"],
 )  # fmt: skip

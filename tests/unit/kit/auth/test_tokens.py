@@ -220,7 +220,7 @@ async def test_the_algorithm_follows_from_the_key_and_not_from_the_token(
 
 @pytest.mark.parametrize(
     "kid",
-    [None, 7, ["k1"], {"k1": 1}, "", "k2", "K1", "k1\x00", " k1", "../k1", "/keys.json", "file:///keys.json",
+    [None, 7, ["k1"], {"k1": 1}, "", "k2", "K1", "k1\x00", " k1", "../k1", "keys.json", "file://keys.example/keys",
      "http://eve.example/keys", "' OR 1=1 --", "k1" * 2000],
 )  # fmt: skip
 async def test_a_key_id_is_only_looked_up(tokens: SignedTokens, key: Key, kid: object) -> None:

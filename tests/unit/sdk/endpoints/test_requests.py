@@ -140,7 +140,7 @@ def test_no_value_changes_host_or_segments_of_a_url(value: str) -> None:
         "https://api.example.com/a/../b",
         "https://api.example.com/{$.a",
         "https://api.example.com/\n",
-        "file:///document",
+        "file://a.example/document",
     ],
 )
 def test_a_url_that_values_could_turn_elsewhere_or_that_is_none_is_refused(template: str) -> None:
